@@ -1,0 +1,24 @@
+/** Which kind of wire a configured address means. */
+import { LinkError, type Opener } from './link.ts'
+import { serialPort } from './serial.ts'
+import { tcpPort } from './tcp.ts'
+
+/** How a link is set. `baudRate` is in bits per second and means nothing to a `tcp://` link. */
+export type LinkSettings = { readonly baudRate: number }
+
+// A device path, or a Windows port; anything with a scheme is an address.
+const serialName = /^(\/[^\0]{1,255}|COM\d{1,3})$/
+
+/**
+ * The opener for a configured address: a serial port by its path (`/dev/serial/by-id/...`, `COM3`), or
+ * `tcp://host:port` for ser2net and serial-to-Ethernet converters. Throws a `LinkError` for anything else.
+ */
+export const linkNamed = (name: string, { baudRate }: LinkSettings): Opener => {
+  if (name.startsWith('tcp://')) return tcpPort(name)
+  if (serialName.test(name)) return serialPort(name, { baudRate })
+  throw new LinkError(
+    'bad-address',
+    `link ${JSON.stringify(name.slice(0, 300))} is neither a serial port nor tcp://host:port.\n` +
+      'Give a path such as /dev/ttyUSB0 or an address such as tcp://192.168.1.20:3001.',
+  )
+}

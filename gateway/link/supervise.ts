@@ -1,0 +1,190 @@
+/** Keeps a link open for ever, and gives the frames that come through it. */
+import { AssertionError } from 'node:assert'
+import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Framing } from '../sensors/sensors.ts'
+import { framer } from './frame.ts'
+import { LinkError, type Opener } from './link.ts'
+
+/** One frame and when its last byte was received: UTC, milliseconds since 1970. */
+export type ReceivedFrame = { readonly bytes: Uint8Array; readonly receivedMs: number }
+
+/** What a link has done so far. Counters start at zero when the process starts; times are UTC milliseconds. */
+export type LinkStatus = {
+  readonly name: string
+  readonly open: boolean
+  readonly opens: number
+  readonly failedOpens: number
+  readonly closes: number
+  readonly bytes: number
+  readonly frames: number
+  /** Bytes that belonged to no frame: noise, torn frames, lines too long. */
+  readonly skippedBytes: number
+  readonly lastError: string | null
+  readonly lastFrameMs: number | null
+}
+
+/** Time as a link needs it: UTC for stamps, a clock that never jumps for waits, and a wait that a signal ends. */
+export type LinkClock = {
+  readonly utcMs: () => number
+  readonly steadyMs: () => number
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+const systemClock: LinkClock = {
+  utcMs: () => Date.now(),
+  steadyMs: () => performance.now(),
+  sleep: (ms, signal) => delay(ms, undefined, { signal }),
+}
+
+export type SuperviseOptions = {
+  readonly opener: Opener
+  readonly framing: Framing
+  /** Sent in order each time the link opens. */
+  readonly greeting?: readonly Uint8Array[]
+  /** A modem loses a command that comes before it has answered the one before. */
+  readonly greetingGapMs?: number
+  /** Without a frame for so long, the link counts as stuck and is opened anew. */
+  readonly silenceMs: number
+  /** First and longest wait before opening again; it doubles in between. */
+  readonly backoffMs?: readonly [first: number, longest: number]
+  readonly clock?: LinkClock
+  /** 0 to 1; spreads the reopening of many links after one power cut. */
+  readonly random?: () => number
+}
+
+/** A kept link: its frames, to be read once with `for await`, and what it has done so far. */
+export type Supervised = {
+  readonly status: LinkStatus
+  readonly frames: (signal: AbortSignal) => AsyncGenerator<ReceivedFrame, void, void>
+}
+
+const ended = (name: string): LinkError =>
+  new LinkError('disconnected', `link ${name} was closed by the other side.\nIt is opened again by itself.`)
+
+const silent = (name: string, silenceMs: number): LinkError =>
+  new LinkError(
+    'silent',
+    `link ${name} carried no whole frame for ${Math.round(silenceMs / 1000)} s.\n` +
+      'It is opened again; if this repeats, check the wiring, the baud rate and the sensor model.',
+  )
+
+const closed = async (stream: Duplex): Promise<void> => {
+  if (stream.closed) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  stream.once('close', resolve).on('error', () => undefined)
+  stream.destroy()
+  await promise
+}
+
+/**
+ * Keeps a link open: opens it, sends the greeting, gives frames, and on an error, a close or a silence opens it
+ * again after a growing, jittered wait. The frames end, without an error, only when `signal` is aborted or the
+ * reader stops; a reader that is slow slows the wire down. What a wire does is never thrown: it is in `status`.
+ */
+export const supervise = ({
+  opener,
+  framing,
+  greeting = [],
+  greetingGapMs = 150,
+  silenceMs,
+  backoffMs: [firstMs, longestMs] = [250, 30_000],
+  clock = systemClock,
+  random = Math.random,
+}: SuperviseOptions): Supervised => {
+  const status = {
+    name: opener.name,
+    open: false,
+    opens: 0,
+    failedOpens: 0,
+    closes: 0,
+    bytes: 0,
+    frames: 0,
+    skippedBytes: 0,
+    lastError: null as string | null,
+    lastFrameMs: null as number | null,
+  }
+
+  const greet = async (stream: Duplex, signal: AbortSignal): Promise<void> => {
+    for (const [index, bytes] of greeting.entries()) {
+      if (index > 0) await clock.sleep(greetingGapMs, signal)
+      if (stream.destroyed) return
+      stream.write(bytes)
+    }
+  }
+
+  // Time in which the reader is busy elsewhere is not the sensor's silence.
+  type Quiet = { sinceMs: number; readerBusy: boolean }
+
+  const watch = async (stream: Duplex, quiet: Quiet, signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      const leftMs = quiet.readerBusy ? silenceMs : quiet.sinceMs + silenceMs - clock.steadyMs()
+      if (leftMs <= 0) return void stream.destroy(silent(opener.name, silenceMs))
+      await clock.sleep(leftMs, signal)
+    }
+  }
+
+  const framesOf = async function* (stream: Duplex): AsyncGenerator<ReceivedFrame, void, void> {
+    const cutter = framer(framing)
+    const skippedBefore = status.skippedBytes
+    const quiet: Quiet = { sinceMs: clock.steadyMs(), readerBusy: false }
+    const done = new AbortController()
+    const ignore = (): void => undefined
+    // Both end with the connection; what goes wrong in them is the stream's own error.
+    greet(stream, done.signal).catch(ignore)
+    watch(stream, quiet, done.signal).catch(ignore)
+    try {
+      for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+        const receivedMs = clock.utcMs()
+        status.bytes += chunk.length
+        for (const bytes of cutter.push(chunk)) {
+          status.frames += 1
+          status.lastFrameMs = receivedMs
+          quiet.readerBusy = true
+          yield { bytes, receivedMs }
+          quiet.sinceMs = clock.steadyMs()
+          quiet.readerBusy = false
+        }
+        status.skippedBytes = skippedBefore + cutter.skippedBytes()
+      }
+    } finally {
+      done.abort()
+    }
+  }
+
+  const frames = async function* (signal: AbortSignal): AsyncGenerator<ReceivedFrame, void, void> {
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      let stream: Duplex | undefined
+      const onAbort = (): void => void stream?.destroy()
+      try {
+        stream = await opener.open(signal)
+        status.opens += 1
+        status.open = true
+        signal.addEventListener('abort', onAbort, { once: true })
+        if (signal.aborted) return
+        for await (const frame of framesOf(stream)) {
+          failures = 0
+          yield frame
+        }
+        if (!signal.aborted) throw ended(opener.name)
+      } catch (error) {
+        if (signal.aborted) return
+        if (error instanceof AssertionError) throw error
+        status.lastError = error instanceof Error ? error.message : String(error)
+        if (!stream) status.failedOpens += 1
+      } finally {
+        signal.removeEventListener('abort', onAbort)
+        if (stream) {
+          status.open = false
+          status.closes += 1
+          await closed(stream)
+        }
+      }
+      const waitMs = Math.min(longestMs, firstMs * 2 ** Math.min(failures, 20))
+      // Half fixed, half random: never at once, never all together.
+      await clock.sleep(waitMs * (0.5 + random() / 2), signal).catch(() => undefined)
+    }
+  }
+
+  return { status, frames }
+}

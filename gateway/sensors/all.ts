@@ -1,0 +1,19 @@
+/** Every device this gateway understands: adding one is its file and one line here. */
+import { nmea } from './nmea.ts'
+import { novaSds011 } from './nova-sds011.ts'
+import { plantowerPms } from './plantower-pms.ts'
+import { reyaxRylr } from './reyax-rylr.ts'
+import type { Driver } from './sensors.ts'
+import { textLines } from './text-lines.ts'
+
+export const drivers = [plantowerPms, novaSds011, textLines, nmea, reyaxRylr] satisfies Driver[]
+
+/** The driver of that model; throws an Error listing the models there are. */
+export const driverOf = (model: string): Driver => {
+  const driver = drivers.find((candidate) => candidate.model === model)
+  if (!driver) {
+    const models = drivers.map((candidate) => candidate.model).join(', ')
+    throw new Error(`there is no sensor model "${model.slice(0, 64)}".\nUse one of ${models}.`)
+  }
+  return driver
+}

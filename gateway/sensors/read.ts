@@ -1,0 +1,57 @@
+/** From what a driver said about one frame to readings with their sensor's id. */
+import { idPattern, type Reading, toValues } from '../reading/reading.ts'
+import type { Outcome, RefusalReason } from './sensors.ts'
+
+/** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
+export type Refusal = {
+  readonly sensor: string
+  readonly model: string
+  readonly timeMs: number
+  readonly reason: RefusalReason
+  readonly detail: string
+}
+
+/** What one frame came to. */
+export type Read = { readonly readings: readonly Reading[]; readonly refusals: readonly Refusal[] }
+
+// A receiver that says 1994 has counted its 10-bit weeks past the end, and a clock without a battery starts in
+// 1970 or 2000: a time before this one is not the time. The upper end only keeps it a date.
+const earliestMs = Date.UTC(2020, 0, 1)
+const latestMs = Date.UTC(2200, 0, 1)
+
+const isMoment = (timeMs: number | undefined): timeMs is number =>
+  timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
+
+/**
+ * Readings and refusals from a frame's outcomes. The sensor's id is `sensorId`, or `sensorId-node` for a node
+ * behind it; time is the device's own where it knows it, and otherwise `receivedMs`. Controls give neither.
+ */
+export const toReadings = (
+  model: string,
+  sensorId: string,
+  outcomes: readonly Outcome[],
+  receivedMs: number,
+): Read => {
+  const readings: Reading[] = []
+  const refusals: Refusal[] = []
+  const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
+    void refusals.push({ sensor, model, timeMs: receivedMs, reason, detail })
+
+  for (const outcome of outcomes) {
+    if (outcome.kind === 'refused') refuse(sensorId, outcome.reason, outcome.detail)
+    if (outcome.kind !== 'reading' || outcome.measurements.length === 0) continue
+    const sensor = outcome.node === undefined ? sensorId : `${sensorId}-${outcome.node}`
+    const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
+    if (!idPattern.test(sensor))
+      refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+    else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
+    else
+      readings.push({
+        sensor,
+        model,
+        timeMs: isMoment(outcome.timeMs) ? outcome.timeMs : receivedMs,
+        values: toValues(outcome.measurements),
+      })
+  }
+  return { readings, refusals }
+}

@@ -1,0 +1,288 @@
+/** REYAX RYLR896 and RYLR998 LoRa modems: what other nodes send, with the strength at which it was heard. */
+import { z } from 'zod'
+import type { Measurement } from '../reading/reading.ts'
+import { hex, utf8 } from './bytes.ts'
+import type { Cut, Driver, Outcome, Settings } from './sensors.ts'
+import { checked } from './settings.ts'
+import { type TextDecoder, textDecoder, textSettings } from './text-lines.ts'
+
+const model = 'reyax-rylr'
+
+// +RCV=<address>,<length>,<data>,<rssi>,<snr>CRLF; data is `length` bytes of anything, commas and newlines too.
+// Everything else the modem says (+OK, +ERR=4, +READY, +ADDRESS=50) is a short line.
+const plus = 0x2b
+const LF = 0x0a
+const received = utf8('+RCV=')
+const maxData = 240
+const headShape = /^\+RCV=(\d{1,5}),(\d{1,3}),/
+const tailShape = /^,(-?\d{1,3}),(-?\d{1,3})\r?\n?$/
+const longestHead = '+RCV=65535,240,'.length
+const longestTail = ',-200,-128\r\n'.length
+const maxLine = 64
+const maxBytes = longestHead + maxData + longestTail
+
+const isLetter = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x41 && byte <= 0x5a
+
+const latin1 = (bytes: Uint8Array, start: number, end: number): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.max(0, end - start)).toString('latin1')
+
+/** Index of the next "+" that may begin what the modem says, or `end`. */
+const startAfter = (bytes: Uint8Array, from: number, end: number): number => {
+  for (let at = bytes.indexOf(plus, from); at !== -1 && at < end; at = bytes.indexOf(plus, at + 1))
+    if (at + 1 >= end || isLetter(bytes[at + 1])) return at
+  return end
+}
+
+const beginsWith = (bytes: Uint8Array, start: number, word: Uint8Array): boolean =>
+  word.every((byte, index) => start + index >= bytes.length || bytes[start + index] === byte)
+
+/** End of a line that begins at `start`: after its newline, before another beginning, or undefined for "not yet". */
+const lineEnd = (bytes: Uint8Array, start: number, limit: number): number | undefined => {
+  const until = Math.min(start + limit, bytes.length)
+  const newline = bytes.subarray(start, until).indexOf(LF)
+  const end = newline === -1 ? until : start + newline + 1
+  const next = startAfter(bytes, start + 1, end)
+  if (next < end && next + 1 < end) return next
+  return newline === -1 && until < start + limit ? undefined : end
+}
+
+type Message = { readonly dataAt: number; readonly dataEnd: number; readonly end: number }
+
+/** Where a whole received message lies; 'wait' where more bytes are needed, undefined where it is torn. */
+const messageAt = (bytes: Uint8Array, start: number): Message | 'wait' | undefined => {
+  const head = latin1(bytes, start, Math.min(start + longestHead, bytes.length))
+  const match = headShape.exec(head)
+  if (!match)
+    return head.length < longestHead && /^\+RCV=\d{0,5}(?:,\d{0,3})?$/.test(head) ? 'wait' : undefined
+  const length = Number(match[2])
+  if (length > maxData || Number(match[1]) > 65_535) return undefined
+  const dataAt = start + match[0].length
+  const dataEnd = dataAt + length
+  if (bytes.length < dataEnd) return 'wait'
+  const tail = latin1(bytes, dataEnd, Math.min(dataEnd + longestTail, bytes.length))
+  const newline = tail.indexOf('\n')
+  if (newline !== -1)
+    return tailShape.test(tail.slice(0, newline + 1))
+      ? { dataAt, dataEnd, end: dataEnd + newline + 1 }
+      : undefined
+  return tail.length < longestTail && /^(?:,(?:-?\d{0,3}(?:,(?:-?\d{0,3}\r?)?)?)?)?$/.test(tail)
+    ? 'wait'
+    : undefined
+}
+
+const cut = (bytes: Uint8Array, from: number): Cut => {
+  const start = startAfter(bytes, from, bytes.length)
+  if (start > from) return { kind: 'skip', to: start }
+  if (beginsWith(bytes, start, received)) {
+    if (bytes.length - start < received.length) return { kind: 'wait' }
+    const message = messageAt(bytes, start)
+    if (message === 'wait') return { kind: 'wait' }
+    if (message) return { kind: 'frame', start, end: message.end }
+  }
+  // A torn message is given as far as its line, so that it is refused with a reason and not just skipped.
+  const end = lineEnd(bytes, start, maxLine)
+  return end === undefined ? { kind: 'wait' } : { kind: 'frame', start, end }
+}
+
+// RYLR998 AT command guide.
+const errors: Readonly<Record<string, string>> = {
+  1: 'no CR LF after a command',
+  2: 'command does not begin with AT',
+  4: 'unknown command',
+  5: 'length differs from the data',
+  10: 'transmission timed out',
+  12: 'checksum of a received message is wrong',
+  13: 'data longer than 240 bytes',
+  14: 'could not write its memory',
+  15: 'unknown failure',
+  17: 'last transmission not finished',
+  18: 'preamble not allowed',
+  19: 'header of a received message is wrong',
+  20: 'time of smart receiving mode not allowed',
+}
+
+const range = (name: string, min: number, max: number) => {
+  const expected = `expected ${name} from ${min} to ${max}`
+  return z.int(expected).min(min, expected).max(max, expected)
+}
+
+type DecodePayload = (bytes: Uint8Array) => readonly Outcome[]
+
+const schema = z.strictObject({
+  address: range('an address', 0, 65_535).optional(),
+  networkId: range('a network id', 0, 18).optional(),
+  bandHz: range('a frequency in hertz', 137_000_000, 1_020_000_000).optional(),
+  parameter: z
+    .string()
+    .regex(
+      /^\d{1,2},\d{1,2},\d,\d{1,2}$/,
+      'expected "spreading,bandwidth,coding,preamble" such as "9,7,1,12"',
+    )
+    .optional(),
+  password: z
+    .string()
+    .regex(/^(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{32})$/, 'expected 8 (RYLR998) or 32 (RYLR896) hexadecimal digits')
+    .optional(),
+  nodes: z
+    .array(range('an address', 0, 65_535), 'expected a list of addresses')
+    .max(1000)
+    .optional(),
+  payload: z.enum(['auto', 'text', 'cbor'], 'expected auto, text or cbor').default('auto'),
+  text: textSettings.prefault({}),
+  decodePayload: z
+    .custom<DecodePayload>(
+      (value) => value === undefined || typeof value === 'function',
+      'expected a function',
+    )
+    .optional(),
+})
+
+const greeting = (settings: Settings): readonly Uint8Array[] => {
+  const { address, networkId, bandHz, parameter, password } = checked(model, schema, settings)
+  return [
+    address === undefined ? '' : `AT+ADDRESS=${address}`,
+    networkId === undefined ? '' : `AT+NETWORKID=${networkId}`,
+    bandHz === undefined ? '' : `AT+BAND=${bandHz}`,
+    parameter === undefined ? '' : `AT+PARAMETER=${parameter}`,
+    password === undefined ? '' : `AT+CPIN=${password.toUpperCase()}`,
+  ]
+    .filter((command) => command !== '')
+    .map((command) => utf8(`${command}\r\n`))
+}
+
+const refused = (reason: 'length' | 'not-configured' | 'unknown', detail: string): Outcome => ({
+  kind: 'refused',
+  reason,
+  detail,
+})
+
+// No text begins with such a byte: CBOR arrays, maps and tags all do.
+const firstOfCbor = 0x80
+
+const said = (frame: Uint8Array): Outcome => {
+  const text = latin1(frame, 0, frame.length).trim()
+  const error = /^\+ERR=(\d{1,3})$/.exec(text)
+  if (error) return { kind: 'control', what: `error ${error[1]}: ${errors[error[1]!] ?? 'not in the guide'}` }
+  if (/^\+[A-Z]{2,12}(?:=[\x20-\x7e]{0,48})?$/.test(text) && !text.startsWith('+RCV'))
+    // The modem can be asked for its password; that answer is nobody's.
+    return { kind: 'control', what: text.startsWith('+CPIN') ? '+CPIN' : text }
+  return text.startsWith('+RCV')
+    ? refused('length', 'a received message whose length does not fit its data')
+    : refused('unknown', `${frame.length} bytes that are no answer of the modem`)
+}
+
+const configure = (settings: Settings): { readonly decode: (frame: Uint8Array) => readonly Outcome[] } => {
+  const { nodes, payload, text, decodePayload } = checked(model, schema, settings)
+  const allowed = nodes && new Set(nodes)
+  const decodeText: TextDecoder = textDecoder(text)
+
+  const contentOf = (data: Uint8Array): readonly Outcome[] => {
+    const binary = payload === 'cbor' || (payload === 'auto' && (data[0] ?? 0) >= firstOfCbor)
+    if (!binary) return decodeText(data)
+    if (!decodePayload) return [refused('not-configured', 'a CBOR payload, and nothing to decode it with')]
+    return decodePayload(data)
+  }
+
+  const decode = (frame: Uint8Array): readonly Outcome[] => {
+    const message = messageAt(frame, 0)
+    if (message === undefined || message === 'wait' || message.end !== frame.length) return [said(frame)]
+    const address = Number(headShape.exec(latin1(frame, 0, message.dataAt))![1])
+    if (allowed && !allowed.has(address))
+      return [refused('not-configured', `node ${address} is not in setting "nodes"`)]
+    const [, rssi, snr] = tailShape.exec(latin1(frame, message.dataEnd, frame.length))!
+    const radio: Measurement[] = [
+      { quantity: 'rssi', value: Number(rssi) },
+      { quantity: 'snr', value: Number(snr) },
+    ]
+    const node = `lora-${address}`
+    const content = contentOf(frame.slice(message.dataAt, message.dataEnd)).map((outcome) =>
+      outcome.kind === 'reading'
+        ? { ...outcome, node: outcome.node === undefined ? node : `${node}-${outcome.node}` }
+        : outcome,
+    )
+    // One message was heard once: its last reading, the newest, carries the signal, or a reading of its own does.
+    const newest = content.findLast((outcome) => outcome.kind === 'reading')
+    if (!newest) return [...content, { kind: 'reading', node, measurements: radio }]
+    return content.map((outcome) =>
+      outcome === newest
+        ? {
+            ...newest,
+            measurements: [
+              ...newest.measurements.filter(({ quantity }) => quantity !== 'rssi' && quantity !== 'snr'),
+              ...radio,
+            ],
+          }
+        : outcome,
+    )
+  }
+  return { decode }
+}
+
+/**
+ * Driver for RYLR modems. Text payloads are read by the text profiles (setting `text`); CBOR payloads by the
+ * function handed in as setting `decodePayload`. Each node is a sensor of its own, `lora-<address>`.
+ */
+export const reyaxRylr: Driver = {
+  model,
+  title: 'REYAX RYLR896 or RYLR998 LoRa modem and the nodes it hears',
+  source: 'REYAX RYLR998 AT command guide',
+  baudRate: 115_200,
+  // Nodes on a battery send rarely, and an opened modem that is set up again has missed nothing.
+  silenceS: 3600,
+  framing: { kind: 'cut', maxBytes, cut },
+  greeting,
+  configure,
+  examples: [
+    {
+      title: 'a node’s text with commas inside',
+      source: 'constructed after the RYLR998 AT command guide',
+      settings: { text: { columns: ['temperature', 'humidity', 'pressure'] } },
+      bytes: utf8('+RCV=7,12,21.5,45,1013,-47,11\r\n'),
+      outcomes: [
+        {
+          kind: 'reading',
+          node: 'lora-7',
+          measurements: [
+            { quantity: 'temperature', value: 21.5 },
+            { quantity: 'humidity', value: 45 },
+            { quantity: 'pressure', value: 1013 },
+            { quantity: 'rssi', value: -47 },
+            { quantity: 'snr', value: 11 },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'the guide’s example: no reading inside, but a signal',
+      source: 'REYAX RYLR998 AT command guide',
+      bytes: utf8('+RCV=50,5,HELLO,-99,40\r\n'),
+      outcomes: [
+        { kind: 'refused', reason: 'unknown', detail: '"HELLO" is no reading' },
+        {
+          kind: 'reading',
+          node: 'lora-50',
+          measurements: [
+            { quantity: 'rssi', value: -99 },
+            { quantity: 'snr', value: 40 },
+          ],
+        },
+      ],
+    },
+    {
+      title: 'binary data with a newline inside',
+      source: 'constructed after the RYLR998 AT command guide',
+      bytes: hex('2b5243563d332c342c010d0a022c2d36302c390d0a'),
+      outcomes: [
+        { kind: 'refused', reason: 'layout', detail: '4 bytes are not text' },
+        {
+          kind: 'reading',
+          node: 'lora-3',
+          measurements: [
+            { quantity: 'rssi', value: -60 },
+            { quantity: 'snr', value: 9 },
+          ],
+        },
+      ],
+    },
+  ],
+}
