@@ -1,0 +1,138 @@
+/** The catalogue: where in the evidence journal each envelope is. A view in SQLite, made again from the journal. */
+import { DatabaseSync } from 'node:sqlite'
+import type { Summary } from '../reading/contents.ts'
+import type { Range } from '../reading/ranges.ts'
+import type { KeptRef, StationRecord } from './evidence.ts'
+
+// The journal is the record; after a power cut a catalogue that lost its last transactions is caught up from it.
+const schema = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  CREATE TABLE IF NOT EXISTS station (
+    station TEXT PRIMARY KEY, publicKey BLOB NOT NULL, registeredMs INTEGER NOT NULL, revokedMs INTEGER
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS envelope (
+    idx INTEGER PRIMARY KEY, station TEXT NOT NULL, seq INTEGER NOT NULL, receivedMs INTEGER NOT NULL,
+    firstMs INTEGER NOT NULL, lastMs INTEGER NOT NULL, readings INTEGER NOT NULL, withheld INTEGER NOT NULL,
+    hash BLOB NOT NULL, prev BLOB NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX IF NOT EXISTS envelopeBySeq ON envelope (station, seq);
+  CREATE INDEX IF NOT EXISTS envelopeByTime ON envelope (station, lastMs);
+  CREATE TABLE IF NOT EXISTS refusal (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+type EnvelopeRow = {
+  idx: number
+  station: string
+  seq: number
+  receivedMs: number
+  firstMs: number
+  lastMs: number
+  readings: number
+  withheld: number
+}
+
+type StationRow = {
+  station: string
+  publicKey: Uint8Array
+  registeredMs: number
+  revokedMs: number | null
+}
+
+const toRef = ({ idx, withheld, ...row }: EnvelopeRow): KeptRef => ({
+  ...row,
+  index: idx,
+  withheld: withheld === 1,
+})
+
+const toRecord = (row: StationRow): StationRecord => ({ ...row, publicKey: new Uint8Array(row.publicKey) })
+
+export type Catalogue = ReturnType<typeof openCatalogue>
+
+/** Opens or creates the catalogue file. */
+export const openCatalogue = (path: string) => {
+  const database = new DatabaseSync(path)
+  database.exec(schema)
+  const columns = 'idx, station, seq, receivedMs, firstMs, lastMs, readings, withheld'
+  const insert = database.prepare('INSERT OR IGNORE INTO envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+  const links = database.prepare(
+    'SELECT seq, hash, prev FROM envelope WHERE station = ? AND seq IN (?, ?, ?)',
+  )
+  const refs = database.prepare(
+    `SELECT ${columns} FROM envelope WHERE station = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
+  )
+  const span = database.prepare(
+    'SELECT min(seq) AS first, max(seq) AS last FROM envelope WHERE station = ? AND lastMs >= ? AND firstMs < ?',
+  )
+  const seqs = database.prepare('SELECT seq FROM envelope WHERE station = ? ORDER BY seq')
+  const hashOf = database.prepare('SELECT hash FROM envelope WHERE station = ? AND seq = ?')
+  const newest = database.prepare('SELECT max(receivedMs) AS ms FROM envelope WHERE station = ?')
+  const stations = database.prepare('SELECT * FROM station ORDER BY registeredMs, station')
+  const addStation = database.prepare('INSERT OR IGNORE INTO station VALUES (?, ?, ?, NULL)')
+  const revoke = database.prepare('UPDATE station SET revokedMs = ? WHERE station = ? AND revokedMs IS NULL')
+  const count = database.prepare(
+    'INSERT INTO refusal VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1',
+  )
+  const counts = database.prepare('SELECT reason, count FROM refusal')
+  const getMark = database.prepare('SELECT value FROM mark WHERE name = ?')
+  const setMark = database.prepare(
+    'INSERT INTO mark VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+  )
+
+  return {
+    /** Runs `work` in one transaction. */
+    transaction: (work: () => void): void => {
+      database.exec('BEGIN IMMEDIATE')
+      try {
+        work()
+        database.exec('COMMIT')
+      } catch (error) {
+        database.exec('ROLLBACK')
+        throw error
+      }
+    },
+    addEnvelope: (index: number, receivedMs: number, summary: Summary): void => {
+      const { station, seq, firstMs, lastMs, readings, withheld, hash, prev } = summary
+      insert.run(index, station, seq, receivedMs, firstMs, lastMs, readings, withheld ? 1 : 0, hash, prev)
+    },
+    /** Hash and prev of the envelopes seq - 1, seq and seq + 1, as far as they are kept. */
+    links: (station: string, seq: number): Map<number, { hash: Uint8Array; prev: Uint8Array }> =>
+      new Map(
+        (
+          links.all(station, seq - 1, seq, seq + 1) as { seq: number; hash: Uint8Array; prev: Uint8Array }[]
+        ).map((row) => [row.seq, row]),
+      ),
+    refs: (station: string, first: number, last: number, limit: number): KeptRef[] =>
+      (refs.all(station, first, last, limit) as EnvelopeRow[]).map(toRef),
+    span: (station: string, fromMs: number, toMs: number): Range | undefined => {
+      const row = span.get(station, fromMs, toMs) as { first: number | null; last: number | null }
+      return row.first === null || row.last === null ? undefined : [row.first, row.last]
+    },
+    hashOf: (station: string, seq: number): Uint8Array | undefined =>
+      (hashOf.get(station, seq) as { hash: Uint8Array } | undefined)?.hash,
+    *seqs(station: string): Generator<number> {
+      for (const row of seqs.iterate(station)) yield (row as { seq: number }).seq
+    },
+    lastReceivedMs: (station: string): number | null => (newest.get(station) as { ms: number | null }).ms,
+    stations: (): StationRecord[] => (stations.all() as StationRow[]).map(toRecord),
+    addStation: (station: string, publicKey: Uint8Array, registeredMs: number): void => {
+      addStation.run(station, publicKey, registeredMs)
+    },
+    revoke: (station: string, revokedMs: number): void => {
+      revoke.run(revokedMs, station)
+    },
+    countRefusal: (reason: string): void => {
+      count.run(reason)
+    },
+    refusalCounts: (): Record<string, number> =>
+      Object.fromEntries(
+        (counts.all() as { reason: string; count: number }[]).map((row) => [row.reason, row.count]),
+      ),
+    mark: (name: string): number => (getMark.get(name) as { value: number } | undefined)?.value ?? 0,
+    setMark: (name: string, value: number): void => {
+      setMark.run(name, value)
+    },
+    close: (): void => database.close(),
+  }
+}

@@ -1,0 +1,21 @@
+/** What the hub needs of a broker, embedded or not. */
+import type { Arrival } from './ingest.ts'
+
+/** Publishes for the hub; where nobody listens, or the broker is away, the message is gone. */
+export type Broker = AsyncDisposable & {
+  /** For people: what it is and where. */
+  readonly kind: string
+  readonly connected: boolean
+  publish(topic: string, payload: Uint8Array | string, options?: { readonly retain?: boolean }): void
+}
+
+/** What a broker hands to the hub. */
+export type BrokerEvents = {
+  /** An envelope came; the broker acknowledges it when this resolves. */
+  readonly envelope: (arrival: Arrival) => Promise<void>
+  /** A station said who it is; `publicKey` has been matched with the id, not yet with the hub's policy. */
+  readonly hello: (station: string, publicKey: Uint8Array) => Promise<void>
+}
+
+/** Largest message taken from anybody: an envelope is at most 8 KiB, a status some more. */
+export const maxPacketBytes = 64 * 1024

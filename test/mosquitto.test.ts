@@ -1,0 +1,109 @@
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { openEvidence } from '#gateway/evidence/keep.ts'
+import type { Broker } from '#gateway/ingest/broker.ts'
+import { createIngest } from '#gateway/ingest/ingest.ts'
+import { openExternalBroker } from '#gateway/ingest/mqtt.ts'
+import { openJournal } from '#gateway/journal/open.ts'
+import { openOutbox } from '#gateway/outbox/outbox.ts'
+import { toHex } from '#gateway/reading/bytes.ts'
+import { stationId } from '#gateway/reading/key.ts'
+import { signToken } from '#gateway/reading/token.ts'
+import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
+import { hubKeyOf } from '#gateway/relay/hub-key.ts'
+import { mqttConnector } from '#gateway/relay/mqtt.ts'
+import { createRelay } from '#gateway/relay/relay.ts'
+import { mosquittoHint, mosquittoPath, startMosquitto } from '#test/mosquitto.ts'
+import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
+
+const journalAt = (directory: string) => openJournal({ directory, segmentBytes: 1 << 18 })
+
+describe.skipIf(!mosquittoPath)(`mosquitto as broker${mosquittoHint}`, () => {
+  test('a station registers by its status, learns the hub’s key, and all arrives although the broker is killed', async () => {
+    const broker = await startMosquitto(temporaryDirectory())
+    onTestFinished(() => broker[Symbol.asyncDispose]())
+    const hubSigner = newSigner()
+    const evidence = await openEvidence({ directory: temporaryDirectory(), openJournal: journalAt })
+    onTestFinished(() => evidence[Symbol.asyncDispose]())
+    let external: Broker | undefined
+    const ingest = createIngest({
+      network,
+      hub: hubSigner,
+      evidence,
+      now: Date.now,
+      sendReceipt: (station, bytes) => external?.publish(topicsOf(network, station).receipt, bytes),
+      failed: (error) => {
+        throw error
+      },
+    })
+    const announce = () =>
+      external?.publish(hubTopic(network), JSON.stringify({ publicKey: toHex(hubSigner.publicKey) }), {
+        retain: true,
+      })
+    external = await openExternalBroker({
+      url: broker.url,
+      now: Date.now,
+      warn: () => undefined,
+      reconnected: announce,
+      events: {
+        envelope: ingest.offer,
+        hello: async (station, key) => {
+          await ingest.register(key, Date.now())
+          ingest.remind(station)
+        },
+      },
+    })
+    onTestFinished(() => external![Symbol.asyncDispose]())
+    announce()
+
+    const signer = newSigner()
+    const station = stationId(signer.publicKey)
+    const outbox = await openOutbox({
+      directory: temporaryDirectory(),
+      openJournal: journalAt,
+      receiptTimeoutMs: 2000,
+    })
+    let pinned: string | undefined
+    const relay = createRelay({
+      network,
+      topics: topicsOf(network, station),
+      outbox,
+      hubKey: hubKeyOf(network, undefined, {
+        read: () => pinned,
+        write: (hex) => {
+          pinned = hex
+        },
+      }),
+      describe: () => ({ publicKey: toHex(signer.publicKey) }),
+      random: () => 0,
+      connect: mqttConnector({
+        url: broker.url,
+        clientId: station,
+        username: station,
+        password: () => signToken(network, signer, Date.now()),
+      }),
+    })
+    const stop = new AbortController()
+    const running = relay.run(stop.signal)
+    onTestFinished(async () => {
+      stop.abort()
+      await running
+      await outbox[Symbol.asyncDispose]()
+    })
+    const next = envelopeChain(signer)
+    const emit = async (count: number) => {
+      for (let n = 0; n < count; n++) outbox.append(next([aReading(Date.now())]))
+      await outbox.commit()
+    }
+    await emit(20)
+    await vi.waitFor(() => expect(outbox.status).toMatchObject({ pending: 0, accepted: 20 }), 15_000)
+    expect(pinned).toBe(toHex(hubSigner.publicKey))
+    await emit(20)
+    await broker.kill() // its memory goes with it: acknowledged and unacknowledged alike
+    await emit(20)
+    await broker.start()
+    await vi.waitFor(() => expect(outbox.status.pending).toBe(0), 25_000)
+    expect(evidence.progress(station)).toMatchObject({ kept: [[1, 60]], gaps: [] })
+    expect(ingest.status.refused).toBe(0)
+  })
+})

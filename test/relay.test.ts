@@ -1,0 +1,192 @@
+import { randomBytes } from 'node:crypto'
+import { connect as connectTcp } from 'node:net'
+import mqtt from 'mqtt'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { openEvidence } from '#gateway/evidence/keep.ts'
+import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
+import { createIngest } from '#gateway/ingest/ingest.ts'
+import { openJournal } from '#gateway/journal/open.ts'
+import { openOutbox } from '#gateway/outbox/outbox.ts'
+import { stationId } from '#gateway/reading/key.ts'
+import { signToken } from '#gateway/reading/token.ts'
+import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
+import { mqttConnector } from '#gateway/relay/mqtt.ts'
+import { createRelay } from '#gateway/relay/relay.ts'
+import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
+
+const journalAt = (directory: string) => openJournal({ directory, segmentBytes: 1 << 18 })
+
+const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSigner()) => {
+  const evidence = await openEvidence({ directory, openJournal: journalAt })
+  const ingest = createIngest({
+    network,
+    hub,
+    evidence,
+    now: Date.now,
+    sendReceipt: (station, bytes) => broker.publish(topicsOf(network, station).receipt, bytes),
+    failed: (error) => {
+      throw error
+    },
+  })
+  const broker = await openEmbeddedBroker({
+    host: '127.0.0.1',
+    port,
+    network,
+    anonymousReaders: true,
+    now: Date.now,
+    events: { envelope: ingest.offer, hello: (_station, key) => ingest.register(key, Date.now()) },
+  })
+  let open = true
+  const close = async () => {
+    if (!open) return
+    open = false
+    await broker[Symbol.asyncDispose]()
+    await ingest.drain()
+    await evidence[Symbol.asyncDispose]()
+  }
+  onTestFinished(close)
+  return { hub, evidence, ingest, broker, directory, close }
+}
+
+const startStation = async (port: number, hubKey: Uint8Array, signer = newSigner()) => {
+  const station = stationId(signer.publicKey)
+  const outbox = await openOutbox({ directory: temporaryDirectory(), openJournal: journalAt })
+  const relay = createRelay({
+    network,
+    topics: topicsOf(network, station),
+    outbox,
+    hubKey: async () => hubKey,
+    describe: () => ({ station }),
+    random: () => 0,
+    connect: mqttConnector({
+      url: `mqtt://127.0.0.1:${port}`,
+      clientId: station,
+      username: station,
+      password: () => signToken(network, signer, Date.now()),
+    }),
+  })
+  const stop = new AbortController()
+  const running = relay.run(stop.signal)
+  onTestFinished(async () => {
+    stop.abort()
+    await running
+    await outbox[Symbol.asyncDispose]()
+  })
+  const next = envelopeChain(signer)
+  const emit = async (count: number) => {
+    for (let n = 0; n < count; n++) outbox.append(next([aReading(Date.now())]))
+    await outbox.commit()
+  }
+  return { outbox, relay, station, signer, emit }
+}
+
+const login = (port: number, options: mqtt.IClientOptions) => {
+  const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options })
+  onTestFinished(() => client.endAsync(true).then(() => undefined))
+  return new Promise<mqtt.MqttClient | string>((resolve) => {
+    client.once('connect', () => resolve(client))
+    client.once('error', (error) => resolve(error.message))
+    client.once('close', () => resolve('closed'))
+  })
+}
+
+describe('relay and embedded broker', () => {
+  test('envelopes reach evidence and the receipt empties the outbox', async () => {
+    const hub = await startHub()
+    const station = await startStation(hub.broker.port, hub.hub.publicKey)
+    await station.emit(100)
+    await vi.waitFor(() => expect(station.outbox.status).toMatchObject({ pending: 0, accepted: 100 }), 10_000)
+    expect(hub.evidence.progress(station.station)).toMatchObject({ kept: [[1, 100]] })
+  })
+
+  test('a hub that goes away and comes back gets what it missed', async () => {
+    const first = await startHub()
+    const { port } = first.broker
+    const station = await startStation(port, first.hub.publicKey)
+    await station.emit(5)
+    await vi.waitFor(() => expect(station.outbox.status.pending).toBe(0), 10_000)
+    await first.close()
+    await station.emit(5)
+    expect(station.outbox.status.pending).toBe(5)
+    const second = await startHub(port, first.directory, first.hub)
+    await vi.waitFor(() => expect(station.outbox.status.pending).toBe(0), 15_000)
+    expect(second.evidence.progress(station.station)).toMatchObject({ kept: [[1, 10]] })
+  })
+
+  test('a receipt by another key settles nothing', async () => {
+    const hub = await startHub()
+    const station = await startStation(hub.broker.port, newSigner().publicKey)
+    await station.emit(1)
+    await vi.waitFor(() => expect(station.relay.status.badReceipts).toBeGreaterThan(0), 10_000)
+    expect(station.outbox.status.pending).toBe(1)
+  })
+})
+
+describe('embedded broker', () => {
+  test('a station logs in with its own token only', async () => {
+    const hub = await startHub()
+    const signer = newSigner()
+    const username = stationId(signer.publicKey)
+    const password = signToken(network, signer, Date.now())
+    expect(typeof (await login(hub.broker.port, { username, password }))).toBe('object')
+    for (const bad of [
+      { username, password: 'guess' },
+      { username: stationId(newSigner().publicKey), password },
+      { username, password: signToken('othernet', signer, Date.now()) },
+      { username, password: signToken(network, signer, Date.now() - 48 * 3_600_000) },
+    ])
+      expect(await login(hub.broker.port, bad)).toMatch(/Not authorized|Bad username|closed/)
+  })
+
+  test('a station may write under its own id only, a reader nowhere', async () => {
+    const hub = await startHub()
+    const signer = newSigner()
+    const username = stationId(signer.publicKey)
+    const other = topicsOf(network, stationId(newSigner().publicKey))
+    const attempts = [other.up, other.status, topicsOf(network, username).receipt, hubTopic(network), 'loose']
+    for (const topic of attempts) {
+      const client = await login(hub.broker.port, {
+        username,
+        password: signToken(network, signer, Date.now()),
+      })
+      if (typeof client === 'string') throw new Error(client)
+      const cut = new Promise<void>((resolve) => client.once('close', () => resolve()))
+      client.publish(topic, 'x', { qos: 1 })
+      await cut
+    }
+    const reader = await login(hub.broker.port, {})
+    if (typeof reader === 'string') throw new Error(reader)
+    const cut = new Promise<void>((resolve) => reader.once('close', () => resolve()))
+    reader.publish(topicsOf(network, username).up, 'x', { qos: 1 })
+    await cut
+    expect(hub.ingest.status.received).toBe(0)
+  })
+
+  test('envelopes and other stations’ receipts reach no reader', async () => {
+    const hub = await startHub()
+    const reader = await login(hub.broker.port, {})
+    if (typeof reader === 'string') throw new Error(reader)
+    const seen: string[] = []
+    reader.on('message', (topic) => seen.push(topic))
+    await reader.subscribeAsync(['#', 'gt/1/+/+/up', 'gt/1/+/+/receipt'], { qos: 1 })
+    const station = await startStation(hub.broker.port, hub.hub.publicKey)
+    await station.emit(3)
+    await vi.waitFor(() => expect(station.outbox.status.accepted).toBe(3), 10_000)
+    hub.broker.publish(topicsOf(network, station.station).reading('garden'), '{}')
+    await vi.waitFor(() => expect(seen).toContain(topicsOf(network, station.station).reading('garden')))
+    expect(seen.filter((topic) => /\/(up|receipt)$/.test(topic))).toEqual([])
+    expect(seen).toContain(topicsOf(network, station.station).status)
+  })
+
+  test('a packet that claims more than 64 KiB ends its connection before it is collected', async () => {
+    const hub = await startHub()
+    const socket = connectTcp(hub.broker.port, '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    socket.on('error', () => undefined)
+    socket.write(Buffer.concat([Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f]), randomBytes(1000)]))
+    await closed
+    expect(typeof (await login(hub.broker.port, {}))).toBe('object')
+  })
+})
