@@ -1,0 +1,121 @@
+/** What every store accepts and in which order it answers, so that all of them agree to the last digit. */
+import { quantityCoded } from '../reading/quantity.ts'
+import { idPattern } from '../reading/reading.ts'
+import type { Position, Selection, StoredReading } from './store.ts'
+
+/** Newest time a store keeps, UTC ms: InfluxDB's nanoseconds end in April 2262. */
+export const timeMaxMs = Date.UTC(2262, 0, 1) - 1
+
+/** Highest `place`; an envelope of 8 KiB holds far fewer readings. */
+export const placeMax = 0xffff
+
+/** Most flags on one reading: no more than one rule each for every quantity has been thought of. */
+export const flagsMax = 256
+
+// Flags and rule versions reach InfluxDB as string fields: no quotes, backslashes, commas or line ends.
+const wordPattern = /^[A-Za-z0-9._:/@+-]{1,64}$/
+
+const isCount = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max
+
+// A fleet writes the same few thousand ids for ever; a full set is emptied, so strangers cannot make it grow.
+const knownIdsMax = 20_000
+const knownIds = new Set<string>()
+
+const isId = (text: string): boolean => {
+  if (knownIds.has(text)) return true
+  if (typeof text !== 'string' || !idPattern.test(text)) return false
+  if (knownIds.size >= knownIdsMax) knownIds.clear()
+  knownIds.add(text)
+  return true
+}
+
+const isWord = (text: string) => typeof text === 'string' && wordPattern.test(text)
+
+const shown = (value: unknown) => String(JSON.stringify(value)).slice(0, 80)
+
+const valueFault = ({ values }: StoredReading): string | undefined => {
+  let before = -1
+  for (const value of values) {
+    const quantity = quantityCoded(value.quantity)
+    if (quantity === undefined) return `quantity ${shown(value.quantity)} is unknown`
+    if (quantity.private) return `${quantity.name} is private and belongs in no store`
+    if (value.quantity <= before) return 'values are not in ascending order of quantity'
+    if (value.scaled !== null && value.scaled !== (value.scaled | 0))
+      return `value ${shown(value.scaled)} is no 32-bit integer`
+    before = value.quantity
+  }
+  return undefined
+}
+
+/** Why a reading cannot be kept by any store, or undefined when it can. */
+export const storeFault = (reading: StoredReading): string | undefined => {
+  const { station, sensor, model, timeMs, seq, place, score, flags, rules } = reading
+  if (!isId(station)) return `station ${shown(station)} is no id`
+  if (!isId(sensor)) return `sensor ${shown(sensor)} is no id`
+  if (!isId(model)) return `model ${shown(model)} is no id`
+  if (!isWord(rules)) return `rules ${shown(rules)} is no version`
+  if (!isCount(timeMs, timeMaxMs)) return `time ${shown(timeMs)} is out of range`
+  if (!isCount(seq, Number.MAX_SAFE_INTEGER)) return `seq ${shown(seq)} is out of range`
+  if (!isCount(place, placeMax)) return `place ${shown(place)} is out of range`
+  if (!(score >= 0 && score <= 1)) return `score ${shown(score)} is not within 0..1`
+  if (flags.length > flagsMax) return `${flags.length} flags are more than ${flagsMax}`
+  for (const flag of flags) if (!isWord(flag)) return `flag ${shown(flag)} is out of form`
+  return valueFault(reading)
+}
+
+/** Checks all before any is written, because one line end in an id can forge another station's reading. */
+export const assertStorable = (readings: readonly StoredReading[]): void => {
+  for (const reading of readings) {
+    const fault = storeFault(reading)
+    if (fault !== undefined) throw new RangeError(`a reading cannot be stored: ${fault}`)
+  }
+}
+
+export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** The order of answers: time, station, sensor, seq, place. */
+export const comparePosition = (a: Position, b: Position): number =>
+  a.timeMs - b.timeMs ||
+  compareText(a.station, b.station) ||
+  compareText(a.sensor, b.sensor) ||
+  a.seq - b.seq ||
+  a.place - b.place
+
+/** A selection whose values were checked: ids in form, whole milliseconds within what a store can hold. */
+export type CheckedSelection = {
+  readonly station: string | undefined
+  readonly sensor: string | undefined
+  /** Undefined stands for every quantity. */
+  readonly codes: ReadonlySet<number> | undefined
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+const checkedTime = (name: string, value: number) => {
+  if (Number.isNaN(value)) throw new RangeError(`${name} is not a number`)
+  return Math.min(Math.max(Math.ceil(value), 0), timeMaxMs + 1)
+}
+
+/** The selection, or undefined where nothing can match: an id out of form, no known quantity, an empty span. */
+export const checkSelection = (selection: Selection): CheckedSelection | undefined => {
+  const { station, sensor, quantities } = selection
+  if (station !== undefined && !idPattern.test(station)) return undefined
+  if (sensor !== undefined && !idPattern.test(sensor)) return undefined
+  const codes =
+    quantities &&
+    new Set(
+      quantities.filter((code) => quantityCoded(code) && !quantityCoded(code)!.private).sort((a, b) => a - b),
+    )
+  if (codes?.size === 0) return undefined
+  const fromMs = checkedTime('fromMs', selection.fromMs)
+  const toMs = checkedTime('toMs', selection.toMs)
+  return fromMs < toMs ? { station, sensor, codes, fromMs, toMs } : undefined
+}
+
+/** Most readings or buckets in one answer: it is held in memory whole. */
+export const limitMax = 1_000_000
+
+export const assertLimit = (limit: number): void => {
+  if (!Number.isInteger(limit) || limit < 1 || limit > limitMax)
+    throw new RangeError(`limit is a whole number from 1 to ${limitMax}, not ${shown(limit)}`)
+}
