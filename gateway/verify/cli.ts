@@ -1,0 +1,113 @@
+/** `groundtruth verify FILE [--rpc URL] [--json]` */
+import { open } from 'node:fs/promises'
+import { bundleBounds } from '../reading/bundle.ts'
+import { type ChainReport, verifyOnChain } from './chain.ts'
+import { counted, type Report, type Step, stepNames } from './report.ts'
+import { rowsOf } from './rows.ts'
+import { NodeError, nodeAt } from './rpc.ts'
+import { verifyBundle } from './verify.ts'
+
+export type VerifyOptions = {
+  readonly file: string
+  /** Address of an Ethereum node; without it nothing is asked of any chain. */
+  readonly rpc?: string | undefined
+  /** One JSON object with every proven reading instead of words. */
+  readonly json: boolean
+}
+
+/** Where the words go; `process.stdout` is one. */
+export type Out = { write(text: string): unknown }
+
+/** Exit codes: it holds, it does not; after BSD sysexits, the file cannot be read, the node cannot be asked. */
+const exits = { verified: 0, failed: 1, noInput: 66, unavailable: 69 } as const
+
+const marks = { passed: '✓', warned: '!', failed: '✗' } as const
+const width = Math.max(...stepNames.map((name) => name.length))
+// Further lines under one step; --json has them all.
+const maxDetails = 20
+
+const stepLines = ({ name, state, text, details = [] }: Step): string => {
+  const indent = ' '.repeat(width + 6)
+  const more = details.length - maxDetails
+  const lines = [...details.slice(0, maxDetails), ...(more > 0 ? [`and ${more} more`] : [])]
+  return [`${marks[state]} ${name.padEnd(width)}  ${text}`, ...lines.map((line) => `${indent}${line}`)].join(
+    '\n',
+  )
+}
+
+/** The last line: what a reader should take home. */
+const verdict = (report: Report, onChain: ChainReport | undefined, rpc: string | undefined): string => {
+  const failure = report.failure ?? onChain?.failure
+  if (failure) return `FAILED: ${failure.text}.`
+  const proven = `${counted(report.readings.length, 'reading')} proven, from the sensor's station to the root`
+  const where = rpc === undefined ? '' : ' on the chain'
+  const rest = report.complete ? '' : ' The time asked is not covered completely: see "sequence".'
+  const hint =
+    rpc === undefined
+      ? '\nWhether the root is on the chain was not asked: give the address of a node with --rpc.'
+      : ''
+  return `VERIFIED: ${proven}${where}.${rest}${hint}`
+}
+
+const writeJson = (report: Report, onChain: ChainReport | undefined, out: Out): void => {
+  const { readings, ...rest } = report
+  const whole = {
+    ...rest,
+    ok: report.ok && (onChain?.ok ?? true),
+    failure: report.failure ?? onChain?.failure ?? null,
+    steps: [...report.steps, ...(onChain?.steps ?? [])],
+    onChain: onChain?.anchors ?? null,
+  }
+  // Row by row: millions of them would not fit into one string.
+  out.write(`${JSON.stringify(whole).slice(0, -1)},"readings":[`)
+  let first = true
+  for (const row of whole.ok ? rowsOf(readings) : []) {
+    out.write(`${first ? '' : ','}\n${JSON.stringify(row)}`)
+    first = false
+  }
+  out.write(']}\n')
+}
+
+/** The whole file; undefined with the reason written where there is none. */
+const readBounded = async (file: string, out: Out): Promise<Uint8Array | undefined> => {
+  try {
+    await using handle = await open(file, 'r')
+    const { size } = await handle.stat()
+    if (size > bundleBounds.maxBytes) {
+      out.write(`${file} has ${counted(size, 'byte')}; a bundle has at most ${bundleBounds.maxBytes}.\n`)
+      return undefined
+    }
+    return new Uint8Array(await handle.readFile())
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why =
+      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a directory' : message
+    out.write(`${file} cannot be read: ${why}. Name a bundle file, as GET /v1/bundle gives it.\n`)
+    return undefined
+  }
+}
+
+/**
+ * Verifies a bundle file and says what was checked. Resolves to the exit code: 0 when everything holds, 1 when
+ * something does not (the last line names the first of it), 66 without a file, 69 when the node cannot be asked.
+ */
+export const verifyCommand = async ({ file, rpc, json }: VerifyOptions, out: Out): Promise<number> => {
+  const bytes = await readBounded(file, out)
+  if (bytes === undefined) return exits.noInput
+  const report = verifyBundle(bytes)
+  let onChain: ChainReport | undefined
+  if (report.ok && rpc !== undefined)
+    try {
+      onChain = await verifyOnChain(report, nodeAt(rpc))
+    } catch (error) {
+      if (!(error instanceof NodeError)) throw error
+      out.write(`${error.message}\n`)
+      return exits.unavailable
+    }
+  if (json) writeJson(report, onChain, out)
+  else {
+    for (const step of [...report.steps, ...(onChain?.steps ?? [])]) out.write(`${stepLines(step)}\n`)
+    out.write(`${verdict(report, onChain, rpc)}\n`)
+  }
+  return report.ok && (onChain?.ok ?? true) ? exits.verified : exits.failed
+}

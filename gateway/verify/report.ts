@@ -1,0 +1,128 @@
+/** What a check found, in words and in values. */
+import type { BundleScope } from '../reading/bundle.ts'
+import type { Range } from '../reading/ranges.ts'
+import type { Reading } from '../reading/reading.ts'
+
+/** The checks, in their order; the last two ask a chain. */
+export const stepNames = [
+  'file',
+  'keys',
+  'statements',
+  'envelopes',
+  'signatures',
+  'inclusion',
+  'order',
+  'batches',
+  'sequence',
+  'anchors',
+  'checksum',
+  'chain',
+  'contract',
+] as const
+
+export type StepName = (typeof stepNames)[number]
+
+/** One check. `warned`: it holds, and there is something the reader must know. `details` are further lines. */
+export type Step = {
+  readonly name: StepName
+  readonly state: 'passed' | 'warned' | 'failed'
+  readonly text: string
+  readonly details?: readonly string[]
+}
+
+/** The first thing that does not hold: in words, and where as far as it is known. */
+export type Failure = {
+  readonly step: StepName
+  readonly text: string
+  readonly batch?: number
+  readonly leaf?: number
+  readonly station?: string
+  readonly seq?: number
+}
+
+/** A reading whose whole proof holds. `seq` and `place` (in its envelope, from 0) name it within its station. */
+export type ProvenReading = Reading & {
+  readonly station: string
+  readonly seq: number
+  readonly place: number
+}
+
+/**
+ * What is proven of one station. Within `fromMs` <= time < `toMs`, inside the time asked, it has no readings but those
+ * here: except in `missing` (never received, says the hub), `pending` (not anchored yet) and `withheld` (position
+ * fixes, says the hub). `first` and `last` are the seqs that the bundle reaches, neighbours of the range included.
+ */
+export type StationReport = {
+  readonly station: string
+  readonly first: number
+  readonly last: number
+  readonly envelopes: number
+  readonly readings: number
+  readonly withheld: readonly Range[]
+  readonly missing: readonly Range[]
+  readonly pending: readonly Range[]
+  readonly fromMs: number
+  readonly toMs: number
+  /** The whole time asked is covered, and nothing is missing or pending. */
+  readonly complete: boolean
+}
+
+/** Where a root is said to be; `0x` hex. `batches` are those of the bundle under it. */
+export type AnchorClaim = {
+  readonly chainId: number
+  readonly contract: string
+  readonly txHash: string
+  readonly blockNumber: number
+  readonly blockHash: string
+  readonly root: string
+  readonly firstBatch: number
+  readonly size: number
+  readonly batches: readonly number[]
+}
+
+/**
+ * The outcome. `ok`: every check holds; then, and only then, are `readings` proven. `complete`: besides, nothing is
+ * left open about what the stations measured in the time asked.
+ */
+export type Report = {
+  readonly ok: boolean
+  readonly complete: boolean
+  readonly failure: Failure | null
+  readonly steps: readonly Step[]
+  readonly network: string | null
+  readonly scope: BundleScope | null
+  readonly stations: readonly StationReport[]
+  readonly anchors: readonly AnchorClaim[]
+  readonly readings: readonly ProvenReading[]
+}
+
+/** The outcome of one check: words, or the failure. */
+export type Checked =
+  | {
+      readonly ok: true
+      readonly text: string
+      readonly warned?: boolean
+      readonly details?: readonly string[]
+    }
+  | ({ readonly ok: false } & Omit<Failure, 'step'>)
+
+export const passed = (text: string): Checked => ({ ok: true, text })
+
+export const failed = (text: string, where: Omit<Failure, 'step' | 'text'> = {}): Checked => ({
+  ok: false,
+  text,
+  ...where,
+})
+
+/** UTC, ISO 8601; plain milliseconds where no calendar reaches. */
+export const when = (ms: number): string => (ms <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`)
+
+/** `1 envelope`, `2 envelopes`. */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? one : many}`
+
+/** `3`, `5-9`, at most ten of them. */
+export const rangesText = (ranges: readonly Range[]): string => {
+  const shown = ranges.slice(0, 10).map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+  return shown.join(', ') + (ranges.length > 10 ? ` and ${ranges.length - 10} more` : '')
+}

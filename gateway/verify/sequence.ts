@@ -1,0 +1,203 @@
+/**
+ * Completeness: whether anything a station signed in the time asked is not in the bundle. Sequence numbers have no
+ * holes, each envelope names the hash of the one before, and batch statements say which numbers they hold: so an
+ * envelope left out shows, wherever a neighbour or a statement speaks of it.
+ */
+import type { BundleScope } from '../reading/bundle.ts'
+import { equalBytes } from '../reading/bytes.ts'
+import { noPrevious } from '../reading/envelope.ts'
+import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
+import type { StationSpan } from '../reading/statement.ts'
+import { type Entry, entryName } from './entries.ts'
+import { type Checked, type Failure, failed, rangesText, type StationReport, when } from './report.ts'
+
+/** What one batch says of the station: its span, the place of its first leaf, and its entries in the bundle. */
+export type BatchView = {
+  readonly batch: number
+  readonly span: StationSpan
+  readonly start: number
+  readonly entries: readonly Entry[]
+}
+
+type Fault = Extract<Checked, { ok: false }>
+const fault = (text: string, where: Omit<Failure, 'step' | 'text'>): Fault => failed(text, where) as Fault
+
+/** Where the entries of one batch stand against its statement; see also `hiddenFault`. */
+export const placeFault = ({ batch, span, start, entries }: BatchView): Fault | undefined => {
+  const { station } = span
+  let before: Entry | undefined
+  for (const entry of entries) {
+    const where = { batch, leaf: entry.leaf, station, seq: entry.seq }
+    if (entry.leaf < start || entry.leaf >= start + span.count)
+      return fault(
+        `${entryName(entry)} stands outside the leaves that the statement gives its station`,
+        where,
+      )
+    if (entry.seq < span.first || entry.seq > span.last)
+      return fault(
+        `${entryName(entry)} is not between ${span.first} and ${span.last}, as the statement says`,
+        where,
+      )
+    if (before !== undefined && entry.seq <= before.seq)
+      return fault(`${entryName(entry)} stands behind envelope ${before.seq}: out of order`, where)
+    before = entry
+  }
+  return undefined
+}
+
+/** How many whole numbers lie in first..last. */
+const room = (first: number, last: number): number => Math.max(0, last - first + 1)
+
+/**
+ * Whether leaves of this batch that the bundle does not show must lie inside `low`..`high`, the seqs that it claims
+ * to show. What lies outside is allowed to stay away.
+ */
+const hiddenFault = (view: BatchView, low: number, high: number): Fault | undefined => {
+  const { batch, span, start, entries } = view
+  const { station } = span
+  const shown = entries[0]
+  const left = (what: string, seq: number): Fault =>
+    fault(
+      `batch ${batch} holds ${what} of station ${station}, and the bundle, which reaches from ${low} to ${high}, leaves it out`,
+      { batch, station, seq },
+    )
+  if (shown === undefined) {
+    if (span.first >= low && span.first <= high) return left(`envelope ${span.first}`, span.first)
+    if (span.last >= low && span.last <= high) return left(`envelope ${span.last}`, span.last)
+    const outside =
+      room(span.first, Math.min(span.last, low - 1)) + room(Math.max(span.first, high + 1), span.last)
+    return span.count > outside ? left(`an envelope between ${low} and ${high}`, low) : undefined
+  }
+  const final = entries.at(-1)!
+  const before = shown.leaf - start
+  const after = start + span.count - 1 - final.leaf
+  if (before === 0 ? shown.seq !== span.first : before > room(span.first, low - 1))
+    return left(`an envelope before ${shown.seq}`, span.first)
+  if (after === 0 ? final.seq !== span.last : after > room(high + 1, span.last))
+    return left(`an envelope behind ${final.seq}`, span.last)
+  return undefined
+}
+
+/** Undefined where each entry names the hash of the one before it, as far as both are there. */
+const linkFault = (entries: readonly Entry[]): Fault | undefined => {
+  for (const [at, entry] of entries.entries()) {
+    if (entry.held === null) continue
+    const before = entries[at - 1]
+    const { prev } = entry.held.envelope
+    const where = { batch: entry.batch, leaf: entry.leaf, station: entry.station, seq: entry.seq }
+    if (entry.seq === 1) {
+      if (!equalBytes(prev, noPrevious))
+        return fault(`${entryName(entry)} is the first and names one before`, where)
+    } else if (before?.seq === entry.seq - 1 && before.held && !equalBytes(prev, before.held.hash))
+      return fault(`${entryName(entry)} does not name envelope ${before.seq} as the one before it`, where)
+  }
+  return undefined
+}
+
+const holesText = (report: StationReport): string[] => [
+  ...(report.missing.length > 0 ? [`the hub says it never received ${rangesText(report.missing)}`] : []),
+  ...(report.pending.length > 0
+    ? [`${rangesText(report.pending)} were received and not anchored when the bundle was made`]
+    : []),
+]
+
+/** One line for people. */
+export const stationText = (report: StationReport, scope: BundleScope): string => {
+  const { station, first, last, withheld, fromMs, toMs } = report
+  const parts = [`station ${station}: envelopes ${first} to ${last}`]
+  if (withheld.length > 0) parts.push(`${rangesText(withheld)} withheld by the hub as private positions`)
+  parts.push(...holesText(report))
+  if (fromMs >= toMs) parts.push('nothing is proven about the time asked')
+  else if (fromMs > scope.fromMs && toMs < scope.toMs)
+    parts.push(`proven only ${when(fromMs)} to ${when(toMs)}`)
+  else if (fromMs > scope.fromMs) parts.push(`proven only from ${when(fromMs)} on`)
+  else if (toMs < scope.toMs) parts.push(`proven until ${when(toMs)}, what came later is not in the bundle`)
+  else if (report.complete) parts.push('nothing left out')
+  return parts.join('; ')
+}
+
+/**
+ * Checks one station. `entries` are all of its leaves in the bundle, ascending by seq; `batches` all batches of the
+ * bundle whose statements name it.
+ */
+export const checkSequence = (
+  station: string,
+  entries: readonly Entry[],
+  declared: { readonly missing: readonly Range[]; readonly pending: readonly Range[] },
+  batches: readonly BatchView[],
+  scope: BundleScope,
+): { readonly ok: true; readonly report: Omit<StationReport, 'readings'> } | Fault => {
+  const low = entries[0]!.seq
+  const high = entries.at(-1)!.seq
+  let present: Range[] = []
+  let withheld: Range[] = []
+  for (const [at, entry] of entries.entries()) {
+    if (entry.seq === entries[at - 1]?.seq)
+      return fault(`${entryName(entry)} is in batch ${entries[at - 1]!.batch} too`, {
+        batch: entry.batch,
+        leaf: entry.leaf,
+        station,
+        seq: entry.seq,
+      })
+    present = addRange(present, entry.seq)
+    if (entry.held === null) withheld = addRange(withheld, entry.seq)
+  }
+  for (const view of batches) {
+    const hidden = hiddenFault(view, low, high)
+    if (hidden !== undefined) return hidden
+  }
+  const link = linkFault(entries)
+  if (link !== undefined) return link
+  const holes = gapsIn(present, low, high)
+  let told: Range[] = []
+  for (const [first, last] of [...declared.missing, ...declared.pending]) {
+    if (gapsIn(told, first, last).reduce((sum, gap) => sum + room(...gap), 0) !== room(first, last))
+      return fault(`envelopes ${first} to ${last} of station ${station} are declared twice`, {
+        station,
+        seq: first,
+      })
+    told = addRange(told, first, last)
+  }
+  const untold = holes.flatMap(([first, last]) => gapsIn(told, first, last))[0]
+  if (untold !== undefined)
+    return fault(
+      `envelope ${rangesText([untold])} of station ${station} is left out, though ${untold[0] - 1} and ${untold[1] + 1} are there`,
+      { station, seq: untold[0] },
+    )
+  const wrongly = told.flatMap(([first, last]) => gapsIn(holes, first, last))[0]
+  if (wrongly !== undefined)
+    return fault(`envelope ${wrongly[0]} of station ${station} is declared absent where it cannot be`, {
+      station,
+      seq: wrongly[0],
+    })
+  const held = entries.flatMap((entry) => entry.held ?? [])
+  const [earliest, latest] = [held[0], held.at(-1)]
+  const opens = low === 1 || (earliest !== undefined && earliest.lastMs < scope.fromMs)
+  const closes = latest !== undefined && latest.firstMs >= scope.toMs
+  // Who has an earlier or later envelope in a batch of this bundle and does not show it hides where the time ends.
+  for (const { batch, span } of batches) {
+    const [cut, seq] = !opens && span.first < low ? ['begins with', low] : ['ends with', high]
+    if ((!opens && span.first < low) || (!closes && span.last > high))
+      return fault(
+        `the bundle ${cut} envelope ${seq} of station ${station}, inside the time asked, and batch ${batch} holds more: ${span.first} to ${span.last}`,
+        { batch, station, seq },
+      )
+  }
+  const fromMs = opens ? scope.fromMs : Math.max(scope.fromMs, earliest?.firstMs ?? scope.toMs)
+  const toMs = closes ? scope.toMs : Math.min(scope.toMs, latest?.lastMs ?? scope.fromMs)
+  return {
+    ok: true,
+    report: {
+      station,
+      first: low,
+      last: high,
+      envelopes: held.length,
+      withheld,
+      missing: declared.missing,
+      pending: declared.pending,
+      fromMs,
+      toMs,
+      complete: opens && closes && holes.length === 0,
+    },
+  }
+}

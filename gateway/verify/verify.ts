@@ -1,0 +1,197 @@
+/**
+ * Verifies a proof bundle offline, trusting nobody: from the signed envelope through the batch's tree to the anchored
+ * root. Pure and portable: runs in a browser as it runs in Node.
+ */
+import type { Bundle, BundleScope } from '../reading/bundle.ts'
+import { decodeBundle } from '../reading/bundle-decode.ts'
+import type { Range } from '../reading/ranges.ts'
+import type { Statement } from '../reading/statement.ts'
+import {
+  checkAnchors,
+  checkBatches,
+  checkInclusion,
+  checkKeys,
+  checkOrder,
+  claimsOf,
+  openStatements,
+} from './checks.ts'
+import { checkSignatures, type Entry, openEntries } from './entries.ts'
+import {
+  type Checked,
+  counted,
+  type Failure,
+  failed,
+  type ProvenReading,
+  passed,
+  type Report,
+  type StationReport,
+  type Step,
+  type StepName,
+} from './report.ts'
+import { type BatchView, checkSequence, stationText } from './sequence.ts'
+
+export { verifyOnChain } from './chain.ts'
+export type { AnchorClaim, Failure, ProvenReading, Report, StationReport, Step, StepName } from './report.ts'
+
+/** What each statement says of each station, with the entries that the bundle has of it. */
+const viewsOf = (statements: readonly Statement[], opened: Entry[][][]): BatchView[] =>
+  statements.flatMap(({ batch, stations }, at) => {
+    let start = 0
+    return stations.map((span) => {
+      const entries = opened[at]!.filter(([first]) => first!.station === span.station).flat()
+      const view = { batch, span, start, entries }
+      start += span.count
+      return view
+    })
+  })
+
+const selected = (
+  { sensor, quantities, fromMs, toMs }: BundleScope,
+  entries: readonly Entry[],
+): ProvenReading[] =>
+  entries.flatMap(({ station, seq, held }) =>
+    (held?.readings ?? []).flatMap((reading, place) => {
+      if (reading.timeMs < fromMs || reading.timeMs >= toMs) return []
+      if (sensor !== undefined && reading.sensor !== sensor) return []
+      const values =
+        quantities === undefined
+          ? reading.values
+          : reading.values.filter(({ quantity }) => quantities.includes(quantity))
+      return values.length === 0 ? [] : [{ ...reading, values, station, seq, place }]
+    }),
+  )
+
+const rangesOf = (holes: Bundle['missing'], station: string): Range[] =>
+  holes.filter((hole) => hole.station === station).map(({ first, last }): Range => [first, last])
+
+type Sequenced = {
+  readonly stations: StationReport[]
+  readonly readings: ProvenReading[]
+  readonly complete: boolean
+}
+
+const checkSequences = (
+  { scope, stations, missing, pending }: Bundle,
+  opened: Entry[][][],
+  views: readonly BatchView[],
+): { checked: Checked; found?: Sequenced } => {
+  const byStation = Map.groupBy(opened.flat(2), ({ station }) => station)
+  const byView = Map.groupBy(views, ({ span }) => span.station)
+  const stranger = [...missing, ...pending].find(({ station }) => !byStation.has(station))
+  if (stranger !== undefined) {
+    const { station } = stranger
+    return {
+      checked: failed(`numbers of station ${station} are declared absent, and nothing of it is here`, {
+        station,
+      }),
+    }
+  }
+  const reports: StationReport[] = []
+  const readings: ProvenReading[] = []
+  for (const { station } of stations) {
+    const entries = byStation.get(station)!.toSorted((a, b) => a.seq - b.seq)
+    const declared = { missing: rangesOf(missing, station), pending: rangesOf(pending, station) }
+    const outcome = checkSequence(station, entries, declared, byView.get(station) ?? [], scope)
+    if (!outcome.ok) return { checked: outcome }
+    const proven = selected(scope, entries)
+    for (const reading of proven) readings.push(reading)
+    reports.push({ ...outcome.report, readings: proven.length })
+  }
+  const omitted =
+    scope.station === undefined ? [...byView.keys()].filter((station) => !byStation.has(station)) : []
+  const complete = omitted.length === 0 && reports.every((report) => report.complete)
+  const details = [
+    ...reports.map((report) => stationText(report, scope)),
+    ...omitted.map(
+      (station) => `station ${station}: has envelopes in these batches, none of them in the bundle`,
+    ),
+  ]
+  const text = complete
+    ? 'no envelope of the time asked is left out: numbers without a hole, each naming the one before'
+    : 'NOT COMPLETE for the time asked; what is here has numbers without undeclared holes, each naming the one before'
+  return {
+    checked: { ok: true, text, warned: !complete, details },
+    found: { stations: reports, readings, complete },
+  }
+}
+
+/** Checks everything that can be checked without asking anyone. Never throws for any bytes. */
+export const verifyBundle = (bytes: Uint8Array): Report => {
+  const steps: Step[] = []
+  let report: Omit<Report, 'ok' | 'steps' | 'failure'> = {
+    complete: false,
+    network: null,
+    scope: null,
+    stations: [],
+    anchors: [],
+    readings: [],
+  }
+  const stop = (): Report => {
+    const last = steps.at(-1)
+    const failure = last?.state === 'failed' ? { ...where, step: last.name, text: last.text } : null
+    return failure === null
+      ? { ...report, ok: true, failure, steps }
+      : { ...report, ok: false, complete: false, readings: [], failure, steps }
+  }
+  let where: Omit<Failure, 'step' | 'text'> = {}
+  /** Notes the outcome; whether to go on. */
+  const step = (name: StepName, checked: Checked): boolean => {
+    if (!checked.ok) {
+      const { ok: _, text, ...rest } = checked
+      where = rest
+      steps.push({ name, state: 'failed', text })
+      return false
+    }
+    const { text, warned, details } = checked
+    steps.push({ name, state: warned ? 'warned' : 'passed', text, ...(details ? { details } : {}) })
+    return true
+  }
+
+  const decoded = decodeBundle(bytes)
+  if (!decoded.ok) {
+    step('file', failed(`this is no whole bundle: ${decoded.detail}`))
+    return stop()
+  }
+  const { bundle, intact } = decoded
+  const { network, scope } = bundle
+  report = { ...report, network, scope }
+  step('file', passed(`a bundle of network ${network}, ${counted(bytes.length, 'byte')}`))
+  if (!step('keys', checkKeys(bundle))) return stop()
+
+  const stated = openStatements(bundle)
+  if (!step('statements', stated.ok ? passed(counted(stated.statements.length, 'batch statement')) : stated))
+    return stop()
+  const statements = stated.ok ? stated.statements : []
+
+  const opening = openEntries(bundle, statements)
+  const opened = opening.ok ? (opening.runs as Entry[][][]) : []
+  const entries = opened.flat(2)
+  const held = entries.flatMap((entry) => entry.held ?? [])
+  const readings = held.reduce((sum, one) => sum + one.readings.length, 0)
+  const inAll = `${counted(readings, 'reading')} in ${counted(held.length, 'envelope')} of ${counted(bundle.stations.length, 'station')}`
+  if (!step('envelopes', opening.ok ? passed(inAll) : opening)) return stop()
+
+  const keys = new Map(bundle.stations.map(({ station, publicKey }) => [station, publicKey]))
+  const forged = checkSignatures(entries, network, keys)
+  const fit = `${counted(held.length, 'Ed25519 signature')} by these keys for network ${network}`
+  if (!step('signatures', forged ?? passed(fit))) return stop()
+  if (!step('inclusion', checkInclusion(bundle, statements, opened))) return stop()
+  const views = viewsOf(statements, opened)
+  if (!step('order', checkOrder(statements, opened, views))) return stop()
+  if (!step('batches', checkBatches(bundle, statements))) return stop()
+  const sequence = checkSequences(bundle, opened, views)
+  if (!step('sequence', sequence.checked)) return stop()
+  const anchors = claimsOf(bundle, statements)
+  report = { ...report, ...sequence.found, anchors }
+  if (!step('anchors', checkAnchors(bundle, statements, anchors))) return stop()
+  // Last, because every other check can say what was changed, and this one only that something was.
+  step(
+    'checksum',
+    intact
+      ? passed('the file is as it was made')
+      : failed(
+          'the file was damaged or changed where no signature or proof reaches (its query or chain references)',
+        ),
+  )
+  return stop()
+}
