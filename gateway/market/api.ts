@@ -1,0 +1,111 @@
+/** What routes share: the application's type, what it is given, and how answers are sent. */
+import { createHash } from 'node:crypto'
+import type { OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { Registry } from 'prom-client'
+import type { Anchors } from '../anchor/anchor.ts'
+import type { Evidence } from '../evidence/evidence.ts'
+import type { Store } from '../store/store.ts'
+import type { BatchAges } from './due.ts'
+import { problemContentType } from './problem.ts'
+import { problemSchema } from './schemas.ts'
+
+/** State of one part of the hub, such as broker, store or chain; `detail` says what is wrong when it is not `ok`. */
+export type PartState = {
+  readonly name: string
+  readonly kind: string
+  readonly ok: boolean
+  readonly detail?: string
+}
+
+/**
+ * What the API is made of. `nowMs` is UTC; `publicUrl` (no slash at the end) is where buyers reach the API if that is
+ * not the address they connect to; `report` is told of our own mistakes, which a client only sees as a 500.
+ */
+export type MarketDeps = BatchAges & {
+  readonly network: string
+  readonly hubKey: Uint8Array
+  readonly version: string
+  readonly store: Store
+  readonly evidence: Evidence
+  readonly anchors: Anchors
+  readonly nowMs: () => number
+  readonly health: () => readonly PartState[]
+  readonly metrics: Registry
+  readonly report: (error: unknown) => void
+  readonly publicUrl?: string
+}
+
+export type Api = OpenAPIHono
+
+export const okJson = <T extends z.ZodType>(schema: T, description: string) =>
+  ({ description, content: { 'application/json': { schema } } }) as const
+
+/** Every route can fail; what a failure looks like is the same everywhere. */
+export const orFail = {
+  default: {
+    description: 'A problem (RFC 9457)',
+    content: { [problemContentType]: { schema: problemSchema } },
+  },
+} as const
+
+/** Caching by what may still change. Finality makes an answer unchangeable; a late backlog may fill a closed span. */
+export const caching = {
+  changing: 'no-cache',
+  closedSpan: 'public, max-age=60',
+  final: 'public, max-age=86400, immutable',
+  page: 'public, max-age=300',
+} as const
+
+/** A strong entity tag over the parts of an answer that can differ. */
+export const entityTag = (parts: Iterable<string>): string => {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part).update('\0')
+  return `"${hash.digest('base64url').slice(0, 24)}"`
+}
+
+/** Whether If-None-Match names the tag (RFC 9110 s13.1.2, weak comparison). */
+export const isNotModified = (c: Context, tag: string): boolean => {
+  const given = c.req.header('if-none-match')
+  if (given === undefined) return false
+  return given.trim() === '*' || given.split(',').some((one) => one.trim().replace(/^W\//, '') === tag)
+}
+
+/** The address of the request with one parameter changed, for links. */
+export const linkTo = (c: Context, publicUrl: string | undefined, name: string, value: string): string => {
+  const url = new URL(c.req.url)
+  url.searchParams.set(name, value)
+  return `<${publicUrl ?? url.origin}${url.pathname}${url.search}>; rel="next"`
+}
+
+const chunkLength = 32 * 1024
+
+const encoder = new TextEncoder()
+
+/** Pieces of text as a response body: one string where it is short, otherwise a stream that waits for its reader. */
+export const bodyOf = (pieces: Iterable<string>): string | ReadableStream<Uint8Array<ArrayBuffer>> => {
+  const iterator = pieces[Symbol.iterator]()
+  const nextChunk = (): { readonly text: string; readonly done: boolean } => {
+    let text = ''
+    while (text.length < chunkLength) {
+      const piece = iterator.next()
+      if (piece.done) return { text, done: true }
+      text += piece.value
+    }
+    return { text, done: false }
+  }
+  const first = nextChunk()
+  if (first.done) return first.text
+  let ready: string | undefined = first.text
+  return new ReadableStream(
+    {
+      pull: (controller) => {
+        const { text, done } = ready === undefined ? nextChunk() : { text: ready, done: false }
+        ready = undefined
+        if (text !== '') controller.enqueue(encoder.encode(text))
+        if (done) controller.close()
+      },
+    },
+    { highWaterMark: 1 },
+  )
+}

@@ -1,0 +1,64 @@
+/** CSV (RFC 4180) with a header line; one column per quantity, the same ones on every page of a query. */
+import type { Answer } from '../query.ts'
+import type { BucketRow, ReadingRow } from '../row.ts'
+import type { Format } from './format.ts'
+
+/** A field; one that a spreadsheet would run as a formula gets an apostrophe in front. */
+const field = (value: string | number | null | undefined): string => {
+  if (value === null || value === undefined) return ''
+  if (typeof value === 'number') return String(value)
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
+
+const line = (fields: readonly (string | number | null | undefined)[]): string =>
+  `${fields.map(field).join(',')}\r\n`
+
+const readingTail = ['absent', 'score', 'flags', 'rules', 'seq', 'place', 'batch', 'status'] as const
+
+const readingLine = (row: ReadingRow, columns: readonly string[]): string =>
+  line([
+    row.time,
+    row.station,
+    row.sensor,
+    row.model,
+    ...columns.map((name) => row.values[name]),
+    Object.entries(row.absent ?? {})
+      .map(([name, reason]) => `${name}:${reason}`)
+      .join(' '),
+    row.quality.score,
+    row.quality.flags.join(' '),
+    row.quality.rules,
+    row.proof.seq,
+    row.proof.place,
+    row.proof.batch,
+    row.proof.status,
+  ])
+
+const bucketLine = (row: BucketRow, columns: readonly string[]): string =>
+  line([
+    row.time,
+    row.station,
+    row.sensor,
+    ...columns.map((name) => row.values[name]),
+    ...columns.map((name) => row.counts[name]),
+  ])
+
+function* lines(answer: Answer, columns: readonly string[]) {
+  if (answer.kind === 'buckets') {
+    yield line(['time', 'station', 'sensor', ...columns, ...columns.map((name) => `${name}_count`)])
+    for (const row of answer.rows) yield bucketLine(row, columns)
+    return
+  }
+  yield line(['time', 'station', 'sensor', 'model', ...columns, ...readingTail])
+  for (const row of answer.rows) yield readingLine(row, columns)
+}
+
+export const csv = {
+  name: 'csv',
+  title: 'a table for spreadsheets',
+  mediaType: 'text/csv',
+  contentType: 'text/csv; charset=utf-8; header=present',
+  needsColumns: true,
+  render: (answer, { columns }) => lines(answer, columns),
+} as const satisfies Format

@@ -1,0 +1,126 @@
+/** The market's door for programs and people: one HTTP API over what the hub knows. Pure of sockets. */
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { compress } from 'hono/compress'
+import { cors } from 'hono/cors'
+import { HTTPException } from 'hono/http-exception'
+import { methodNotAllowed } from 'hono/method-not-allowed'
+import { secureHeaders } from 'hono/secure-headers'
+import { timeout } from 'hono/timeout'
+import { type Api, caching, type MarketDeps } from './api.ts'
+import { openGate } from './gate.ts'
+import { meterRequests } from './metrics.ts'
+import { fieldFaults } from './parameters.ts'
+import { type Fault, fault, Problem, problemResponse } from './problem.ts'
+import { addBatches } from './routes/batches.ts'
+import { addBundle } from './routes/bundle.ts'
+import { addReadings } from './routes/readings.ts'
+import { addRefusals } from './routes/refusals.ts'
+import { addSite } from './routes/site.ts'
+import { addStations } from './routes/stations.ts'
+import { addStatus } from './routes/status.ts'
+
+export type { MarketDeps, PartState } from './api.ts'
+
+// Far above any honest query: 64 quantity names and a cursor.
+const maxAddressLength = 4096
+
+// A store that takes longer than this is as good as not there.
+const answerMs = 30_000
+
+// Answers are made in memory, 10,000 rows at most: so many at once fit beside the rest of a hub on a Pi.
+const mostQueries = 8
+const mostWaiting = 64
+
+// A bundle can have 64 MB, and making one keeps a core busy.
+const mostBundles = 2
+const mostBundlesWaiting = 16
+
+const storeRetryS = 5
+
+/** What a client is told of an error. Stacks and messages of our own mistakes stay here. */
+const faultOf = (error: Error, report: (error: unknown) => void): Fault => {
+  if (error instanceof Problem) return error.fault
+  if (error.name === 'StoreUnavailable')
+    return fault('store-unavailable', 'the store cannot be reached or is overloaded', {
+      retryAfterS: storeRetryS,
+    })
+  if (error instanceof HTTPException && error.status === 504)
+    return fault('store-unavailable', `no answer within ${answerMs / 1000} s`, { retryAfterS: storeRetryS })
+  if (error instanceof HTTPException && error.status < 500) return fault('bad-request', error.message)
+  report(error)
+  return fault('internal-error', 'an unexpected error, which the hub has logged')
+}
+
+/** The application; `app.request('/v1/...')` answers without a socket, `serve.ts` puts it on one. */
+export const createApi = (deps: MarketDeps): Api => {
+  const app: Api = new OpenAPIHono({
+    defaultHook: (result) => {
+      if (result.success) return
+      throw new Problem(
+        fault('invalid-query', 'the request has parameters that cannot be used', {
+          fields: fieldFaults(result.error),
+        }),
+      )
+    },
+  })
+  app.onError((error) => problemResponse(faultOf(error, deps.report)))
+  app.notFound((c) => problemResponse(fault('not-found', `there is nothing at ${c.req.path}`)))
+
+  app.use(meterRequests(deps.metrics, deps.version, deps.evidence))
+  app.use(
+    compress({
+      contentTypeFilter: /^(text\/(?!event-stream)|application\/(.*\+)?json|application\/x-ndjson)/,
+    }),
+  )
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'self'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
+        objectSrc: ["'none'"],
+      },
+      // Data is for every page of the web; whether the hub is behind TLS is its proxy's to say.
+      crossOriginResourcePolicy: 'cross-origin',
+      strictTransportSecurity: false,
+      xFrameOptions: 'DENY',
+    }),
+  )
+  app.use(
+    cors({
+      origin: '*',
+      allowMethods: ['GET', 'HEAD', 'OPTIONS'],
+      exposeHeaders: ['ETag', 'Link', 'Retry-After', 'Content-Disposition', 'Anchored-Until'],
+      maxAge: 86_400,
+    }),
+  )
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) =>
+        problemResponse(
+          fault('method-not-allowed', `${c.req.method} does not work here`, {
+            headers: { allow: methods.join(', ') },
+          }),
+        ),
+    }),
+  )
+  app.use(async (c, next) => {
+    if (c.req.url.length > maxAddressLength)
+      throw new Problem(fault('uri-too-long', `at most ${maxAddressLength} characters are read`))
+    await next()
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', caching.changing)
+  })
+  app.use('/v1/*', timeout(answerMs, new HTTPException(504)))
+
+  const gate = openGate(mostQueries, mostWaiting)
+  addStations(app, deps)
+  addReadings(app, deps, gate)
+  addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
+  addBatches(app, deps)
+  addRefusals(app, deps)
+  addStatus(app, deps)
+  addSite(app, deps)
+  return app
+}

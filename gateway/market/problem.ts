@@ -1,0 +1,143 @@
+/** Problems: every error answer of the API, as problem+json (RFC 9457) with a `type` that never changes. */
+
+/** What can go wrong. The key is the last part of `type` and is never renamed; `help` is the reader's next step. */
+export const problems = {
+  'invalid-query': {
+    status: 400,
+    title: 'A parameter cannot be used as given',
+    help: 'Look at "fields": each names a parameter and says what it takes. /docs lists them all.',
+  },
+  'bad-request': {
+    status: 400,
+    title: 'The request cannot be read',
+    help: 'Send a plain HTTP/1.1 GET; a body, where one is expected, is JSON.',
+  },
+  'not-found': {
+    status: 404,
+    title: 'There is nothing here',
+    help: 'See /docs for what there is, and /v1/stations for the stations.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'This method does not work here',
+    help: 'The Allow header names the methods that do.',
+  },
+  'not-acceptable': {
+    status: 406,
+    title: 'None of the accepted formats is on offer',
+    help: 'Send an Accept header with one of the formats listed, or add format= to the query.',
+  },
+  'request-timeout': {
+    status: 408,
+    title: 'The request took too long to arrive',
+    help: 'Send it at once.',
+  },
+  'not-anchored-yet': {
+    status: 409,
+    title: 'Nothing of this is anchored yet',
+    help: 'Readings are anchored in batches: ask again after Retry-After seconds.',
+  },
+  'query-too-large': {
+    status: 413,
+    title: 'The query would touch too much at once',
+    help: 'Change the parameter named in "fields", or page through with limit and cursor.',
+  },
+  'uri-too-long': { status: 414, title: 'The address is too long', help: 'Ask for fewer names at once.' },
+  'headers-too-large': { status: 431, title: 'The headers are too large', help: 'Send fewer of them.' },
+  'internal-error': {
+    status: 500,
+    title: 'The hub made a mistake',
+    help: 'It is in the hub’s log under the time of this answer; tell its operator.',
+  },
+  'evidence-damaged': {
+    status: 500,
+    title: 'Evidence was damaged on the hub’s disk',
+    help: 'What remains can still be proved: ask for a shorter time beside the damage, and tell the operator.',
+  },
+  'store-unavailable': {
+    status: 503,
+    title: 'The time series store does not answer',
+    help: 'No reading is lost by this. Ask again after Retry-After seconds.',
+  },
+  busy: {
+    status: 503,
+    title: 'Too many large queries are under way',
+    help: 'Ask again after Retry-After seconds, with a smaller limit.',
+  },
+} as const satisfies Record<string, { status: number; title: string; help: string }>
+
+export type ProblemSlug = keyof typeof problems
+
+export const problemSlugs = Object.keys(problems) as [ProblemSlug, ...ProblemSlug[]]
+
+/** One parameter that was wrong, and how. */
+export type FieldFault = { readonly name: string; readonly detail: string }
+
+/** What a problem may say beside its slug. `retryAfterS` also becomes the Retry-After header. */
+export type ProblemExtras = {
+  readonly fields?: readonly FieldFault[]
+  readonly retryAfterS?: number
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** A problem as a value: what the query core answers instead of rows. */
+export type Fault = {
+  readonly ok: false
+  readonly slug: ProblemSlug
+  readonly detail: string
+} & ProblemExtras
+
+export const fault = (slug: ProblemSlug, detail: string, extras: ProblemExtras = {}): Fault => ({
+  ok: false,
+  slug,
+  detail,
+  ...extras,
+})
+
+/** A fault on its way out of a route; only the API's error handler catches it. */
+export class Problem extends Error {
+  override name = 'Problem'
+  readonly fault: Fault
+  constructor(fault: Fault) {
+    super(`${fault.slug}: ${fault.detail}`)
+    this.fault = fault
+  }
+}
+
+/** The value of an outcome; throws its fault as a Problem. */
+export const orProblem = <T extends { readonly ok: true }>(outcome: T | Fault): T => {
+  if (!outcome.ok) throw new Problem(outcome)
+  return outcome
+}
+
+// A hostile name or value comes back in an error; nobody needs more of it than this.
+const maxEchoLength = 300
+
+const cut = (text: string): string =>
+  text.length <= maxEchoLength ? text : `${text.slice(0, maxEchoLength)}...`
+
+/** The problem's JSON members. `type` is relative to the API's root and answers a description there. */
+export const problemBody = ({ slug, detail, fields, retryAfterS }: Fault) => ({
+  type: `/problems/${slug}`,
+  title: problems[slug].title,
+  status: problems[slug].status,
+  detail: cut(detail),
+  help: problems[slug].help,
+  ...(fields === undefined
+    ? {}
+    : { fields: fields.map(({ name, detail }) => ({ name: cut(name), detail: cut(detail) })) }),
+  ...(retryAfterS === undefined ? {} : { retryAfterS: retryAfterS }),
+})
+
+export const problemContentType = 'application/problem+json'
+
+export const problemResponse = (fault: Fault): Response =>
+  new Response(JSON.stringify(problemBody(fault)), {
+    status: problems[fault.slug].status,
+    headers: {
+      'content-type': problemContentType,
+      'cache-control': 'no-store',
+      ...(fault.retryAfterS === undefined ? {} : { 'retry-after': `${fault.retryAfterS}` }),
+      ...fault.headers,
+    },
+  })

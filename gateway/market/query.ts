@@ -1,0 +1,283 @@
+/**
+ * The query core that every door calls: parse (the schemas below), plan (what it will cost, refused if too much),
+ * run (rows). It knows nothing of HTTP; what a query costs in money belongs between plan and run.
+ */
+import type { z } from '@hono/zod-openapi'
+import type { Anchors } from '../anchor/anchor.ts'
+import { quantities } from '../reading/quantity.ts'
+import type { Bucket, Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
+import { decodeCursor, encodeCursor } from './cursor.ts'
+import { defaultRows, parameters, queryOf } from './parameters.ts'
+import { type Fault, fault } from './problem.ts'
+import { proofsOf } from './proof.ts'
+import { type BucketRow, bucketRows, type ReadingRow, readingRow } from './row.ts'
+import { durationText, resolveTime, type TimeRef, timeText } from './time.ts'
+
+const { station, sensor, quantity, from, to, every, fn, limit, cursor, format } = parameters
+
+/** What can be asked of readings, by parameter name; values as text or, where repeated, lists of text. */
+export const readingsQuery = queryOf({
+  station,
+  sensor,
+  quantity,
+  from,
+  to,
+  every,
+  fn,
+  limit,
+  cursor,
+  format,
+})
+export const latestQuery = queryOf({ station, sensor, quantity, format })
+export const scopeQuery = queryOf({ station, sensor, quantity, from, to })
+
+export type ReadingsQuery = z.output<typeof readingsQuery>
+export type LatestQuery = z.output<typeof latestQuery>
+export type ScopeQuery = z.output<typeof scopeQuery>
+
+const defaultSpanMs = 3_600_000
+
+// What one query may touch: a year and a leap day of readings, or 20,000 intervals in time.
+const maxSpanMs = 366 * 86_400_000
+const maxIntervals = 20_000
+
+// Buckets that one answer reads at most; a row holds as many as a sensor has quantities.
+const maxBuckets = 20_000
+
+// Small enough that others are served between two pages of a large answer.
+const storePage = 1000
+
+/** A query that may be run: resolved times, bounded cost. `closed` says that its span is fixed and in the past. */
+export type Plan = {
+  readonly selection: Selection
+  readonly limit: number
+  readonly rollup?: { readonly everyMs: number; readonly fn: RollupFunction }
+  readonly after?: Position
+  readonly closed: boolean
+  /** What was asked, as one string: cursors are bound to it. */
+  readonly text: string
+}
+
+const invalid = (name: string, detail: string): Fault =>
+  fault('invalid-query', `${name} ${detail}`, { fields: [{ name, detail }] })
+
+const tooLarge = (name: string, detail: string): Fault =>
+  fault('query-too-large', detail, { fields: [{ name, detail }] })
+
+const isFixed = (time: TimeRef | undefined): boolean => time !== undefined && 'ms' in time
+
+/** The part of a query that names readings, with its span in UTC ms. */
+export const planScope = (
+  query: ScopeQuery,
+  nowMs: number,
+): { readonly ok: true; readonly selection: Selection } | Fault => {
+  const toMs = query.to === undefined ? nowMs : resolveTime(query.to, nowMs)
+  const fromMs = query.from === undefined ? Math.max(0, toMs - defaultSpanMs) : resolveTime(query.from, nowMs)
+  if (fromMs >= toMs)
+    return invalid('from', `is ${timeText(fromMs)}, which is not before "to", ${timeText(toMs)}`)
+  if (toMs - fromMs > maxSpanMs)
+    return tooLarge('from', `"from" to "to" may span at most ${durationText(maxSpanMs)}; move "from" nearer`)
+  return {
+    ok: true,
+    selection: {
+      ...(query.station === undefined ? {} : { station: query.station }),
+      ...(query.sensor === undefined ? {} : { sensor: query.sensor }),
+      ...(query.quantity === undefined ? {} : { quantities: query.quantity }),
+      fromMs,
+      toMs,
+    },
+  }
+}
+
+/** Resolves times and cursor and bounds the cost. `nowMs` is UTC. */
+export const planReadings = (
+  query: ReadingsQuery,
+  nowMs: number,
+): { readonly ok: true; readonly plan: Plan } | Fault => {
+  if (query.fn !== undefined && query.every === undefined)
+    return invalid('fn', 'needs "every": the interval whose values it turns into one')
+  const rollup = query.every === undefined ? undefined : { everyMs: query.every, fn: query.fn ?? 'mean' }
+  const text = JSON.stringify([
+    query.station ?? null,
+    query.sensor ?? null,
+    query.quantity ?? null,
+    query.from ?? null,
+    query.to ?? null,
+    rollup ?? null,
+  ])
+  const resumed = query.cursor === undefined ? undefined : decodeCursor(query.cursor, text)
+  if (query.cursor !== undefined && resumed === undefined)
+    return invalid(
+      'cursor',
+      'belongs to another query; keep every parameter but "limit" as on the first page',
+    )
+  const scope = planScope(
+    resumed === undefined ? query : { ...query, from: { ms: resumed.fromMs }, to: { ms: resumed.toMs } },
+    nowMs,
+  )
+  if (!scope.ok) return scope
+  const { fromMs, toMs } = scope.selection
+  if (rollup !== undefined && (toMs - fromMs) / rollup.everyMs > maxIntervals) {
+    const least = durationText(Math.ceil((toMs - fromMs) / maxIntervals / 1000) * 1000)
+    return tooLarge(
+      'every',
+      `this span has more than ${maxIntervals} intervals of ${durationText(rollup.everyMs)}; take "every" of at least ${least}, or move "from" nearer to "to"`,
+    )
+  }
+  return {
+    ok: true,
+    plan: {
+      selection: scope.selection,
+      limit: query.limit ?? defaultRows,
+      ...(rollup === undefined ? {} : { rollup }),
+      ...(resumed === undefined ? {} : { after: resumed.after }),
+      closed: isFixed(query.from) && isFixed(query.to) && toMs <= nowMs,
+      text,
+    },
+  }
+}
+
+type Spanned = { readonly fromMs: number; readonly toMs: number; readonly next: string | null }
+
+/** Rows, and a cursor where there are more. `quantities` are the codes that the rows may hold. */
+export type Answer =
+  | ({ readonly kind: 'readings'; readonly rows: readonly ReadingRow[] } & Spanned)
+  | { readonly kind: 'latest'; readonly rows: readonly ReadingRow[] }
+  | ({
+      readonly kind: 'buckets'
+      readonly rows: readonly BucketRow[]
+      readonly everyMs: number
+      readonly fn: RollupFunction
+    } & Spanned)
+
+/** Where rows come from. */
+export type Sources = { readonly store: Store; readonly anchors: Anchors }
+
+const positionOf = ({ timeMs, station, sensor, seq, place }: StoredReading): Position => ({
+  timeMs,
+  station,
+  sensor,
+  seq,
+  place,
+})
+
+const wantedCodes = (selection: Pick<Selection, 'quantities'>): ReadonlySet<number> | undefined =>
+  selection.quantities === undefined ? undefined : new Set(selection.quantities)
+
+const spanOf = (plan: Plan, last: Position | undefined): Spanned => {
+  const { fromMs, toMs } = plan.selection
+  const next = last === undefined ? null : encodeCursor({ fromMs, toMs, after: last }, plan.text)
+  return { fromMs, toMs, next }
+}
+
+const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Answer> => {
+  const { selection, limit } = plan
+  const wanted = wantedCodes(selection)
+  const proof = proofsOf(anchors)
+  const rows: ReadingRow[] = []
+  let after = plan.after
+  let read = 0
+  let more = false
+  // One reading beyond the limit tells whether there is a next page.
+  while (read <= limit) {
+    const asked = Math.min(storePage, limit + 1 - read)
+    const page = await store.readings(selection, asked, after)
+    for (const reading of page) {
+      if (read++ === limit) {
+        more = true
+        break
+      }
+      after = positionOf(reading)
+      const row = readingRow(reading, wanted, proof(reading.station, reading.seq))
+      if (row !== undefined) rows.push(row)
+    }
+    if (page.length < asked) break
+  }
+  return { kind: 'readings', rows, ...spanOf(plan, more ? after : undefined) }
+}
+
+// Behind every quantity of a row: no code is higher.
+const afterAllQuantities = Math.max(...quantities.map(({ code }) => code)) + 1
+
+const isSameRow = (a: Bucket, b: Bucket): boolean =>
+  a.timeMs === b.timeMs && a.station === b.station && a.sensor === b.sensor
+
+/** Leading buckets that fill at most `limit` whole rows; the last row counts as whole only if `ended`. */
+const wholeRows = (buckets: readonly Bucket[], limit: number, ended: boolean): number => {
+  let rows = 0
+  let lastRowAt = 0
+  for (let at = 0; at < buckets.length; at++) {
+    if (at > 0 && isSameRow(buckets[at - 1]!, buckets[at]!)) continue
+    lastRowAt = at
+    if (++rows > limit) return at
+  }
+  return ended ? buckets.length : lastRowAt
+}
+
+const runRollup = async (
+  plan: Plan,
+  { everyMs, fn }: NonNullable<Plan['rollup']>,
+  { store }: Sources,
+): Promise<Answer> => {
+  const after = plan.after && { ...plan.after, quantity: afterAllQuantities }
+  const perRow = plan.selection.quantities?.length ?? quantities.length
+  const asked = Math.min(maxBuckets, (plan.limit + 1) * perRow)
+  const buckets = await store.rollup(plan.selection, everyMs, fn, asked, after)
+  const ended = buckets.length < asked
+  const whole = wholeRows(buckets, plan.limit, ended)
+  const last = buckets[whole - 1]
+  const more = !ended || whole < buckets.length
+  return {
+    kind: 'buckets',
+    rows: bucketRows(buckets.slice(0, whole), fn),
+    everyMs,
+    fn,
+    ...spanOf(plan, more && last !== undefined ? { ...last, seq: 0, place: 0 } : undefined),
+  }
+}
+
+/** Runs a plan. Throws StoreUnavailable where the store cannot answer now. */
+export const run = (plan: Plan, sources: Sources): Promise<Answer> =>
+  plan.rollup === undefined ? runReadings(plan, sources) : runRollup(plan, plan.rollup, sources)
+
+/** The newest reading of each sensor. */
+export const runLatest = async (
+  { station, sensor, quantity }: LatestQuery,
+  { store, anchors }: Sources,
+  maxSensors: number,
+): Promise<
+  { readonly ok: true; readonly answer: Answer; readonly selection: Partial<Selection> } | Fault
+> => {
+  const selection = {
+    ...(station === undefined ? {} : { station }),
+    ...(sensor === undefined ? {} : { sensor }),
+    ...(quantity === undefined ? {} : { quantities: quantity }),
+  }
+  const latest = await store.latest(selection)
+  if (latest.length > maxSensors)
+    return tooLarge('station', `more than ${maxSensors} sensors match; name a station`)
+  const proof = proofsOf(anchors)
+  const wanted = wantedCodes(selection)
+  const rows = latest.flatMap(
+    (reading) => readingRow(reading, wanted, proof(reading.station, reading.seq)) ?? [],
+  )
+  return { ok: true, answer: { kind: 'latest', rows }, selection }
+}
+
+/** Names of the quantities that rows of the selection can hold, the same on every page, in the table's order. */
+export const columnsOf = async (
+  { station, sensor, quantities: codes }: Partial<Selection>,
+  answer: Answer,
+  store: Store,
+): Promise<string[]> => {
+  if (codes !== undefined)
+    return quantities.filter(({ code }) => codes.includes(code)).map(({ name }) => name)
+  const summaries = await store.sensors(station)
+  const known = new Set(
+    summaries.filter((one) => sensor === undefined || one.sensor === sensor).flatMap((one) => one.quantities),
+  )
+  const named = new Set(answer.rows.flatMap((row) => Object.keys(row.values)))
+  return quantities
+    .filter((quantity) => !quantity.private && (known.has(quantity.code) || named.has(quantity.name)))
+    .map(({ name }) => name)
+}

@@ -1,0 +1,72 @@
+/** /v1/bundle: everything needed to check a query's readings offline, as one CBOR file. */
+import { createRoute } from '@hono/zod-openapi'
+import { bundleContentType } from '../../reading/bundle.ts'
+import { type Api, type MarketDeps, orFail } from '../api.ts'
+import { type BuiltBundle, buildBundle } from '../bundle.ts'
+import { proofRetryS } from '../due.ts'
+import type { Gate } from '../gate.ts'
+import { type Fault, fault, orProblem, Problem } from '../problem.ts'
+import { planScope, scopeQuery } from '../query.ts'
+import { timeText } from '../time.ts'
+
+const bundleRoute = createRoute({
+  method: 'get',
+  path: '/v1/bundle',
+  tags: ['Proof'],
+  summary: 'The proof of a query’s readings',
+  description:
+    'Signed envelopes, keys, batch statements, inclusion proofs and transactions of what is anchored. "groundtruth verify FILE" checks it, trusting nobody.',
+  request: { query: scopeQuery },
+  responses: {
+    200: {
+      description: 'The bundle, as a file',
+      headers: {
+        'Anchored-Until': {
+          description: 'Time (RFC 3339) until which anchored evidence reaches',
+          schema: { type: 'string', format: 'date-time' },
+        },
+      },
+      content: { [bundleContentType]: { schema: { type: 'string', format: 'binary' } } },
+    },
+    ...orFail,
+  },
+})
+
+type Unbuilt = Extract<BuiltBundle, { readonly ok: false }>
+
+const faultOf = ({ reason, detail }: Unbuilt, retryAfterS: number): Fault => {
+  switch (reason) {
+    case 'unknown-station':
+    case 'no-evidence':
+      return fault('not-found', detail)
+    case 'not-anchored':
+      return fault('not-anchored-yet', detail, { retryAfterS })
+    case 'too-large':
+      return fault('query-too-large', detail, {
+        fields: [{ name: 'from', detail: 'move it nearer to "to"' }],
+      })
+    case 'damaged':
+      return fault('evidence-damaged', detail)
+  }
+}
+
+/** For a file name: `20261121T110000Z`. */
+const stamp = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')
+
+/** Adds the route. */
+export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): void => {
+  const { nowMs, anchors, report } = deps
+  app.openapi(bundleRoute, async (c): Promise<Response> => {
+    const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
+    const built = await gate(() => buildBundle(deps, selection))
+    if (!built.ok) {
+      if (built.reason === 'damaged') report(new Error(built.detail))
+      throw new Problem(faultOf(built, proofRetryS(anchors.status(), deps)))
+    }
+    const name = `groundtruth-${stamp(selection.fromMs)}-${stamp(selection.toMs)}.cbor`
+    c.header('content-type', bundleContentType)
+    c.header('content-disposition', `attachment; filename="${name}"`)
+    if (built.anchoredToMs !== null) c.header('anchored-until', timeText(built.anchoredToMs))
+    return c.body(new Uint8Array(built.bytes))
+  })
+}
