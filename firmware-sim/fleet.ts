@@ -27,7 +27,7 @@ const sensorNames: Readonly<Record<Kind, string>> = {
   nova: 'sds',
   microcontroller: 'env',
   gnss: 'gnss',
-  lora: 'lora',
+  lora: 'field',
 }
 // What people put on one station; particles and climate together are the most common.
 const mixes: readonly (readonly Kind[])[] = [

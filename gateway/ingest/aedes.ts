@@ -122,7 +122,10 @@ export const openEmbeddedBroker = async (
     aedes.handle(boundedStream(socket, maxPacketBytes))
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error) => {
+      aedes.close() // its timers would keep the process alive
+      reject(error)
+    })
     server.listen(options.port, options.host, resolve)
   })
   const address = server.address() as { port: number }

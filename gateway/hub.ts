@@ -1,0 +1,333 @@
+/** The network half: broker -> ingest -> evidence -> quality -> store, anchor -> chain, market, in the order data travels. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { type Account, accountOf } from './anchor/account.ts'
+import { openAnchorBook, runAnchor } from './anchor/anchor.ts'
+import type { Chain } from './anchor/chain.ts'
+import { openEmbeddedChain } from './anchor/embedded.ts'
+import { openFacade } from './anchor/facade.ts'
+import { httpChain } from './anchor/http.ts'
+import { type HubConfig, readSecret } from './config.ts'
+import { openEvidence } from './evidence/keep.ts'
+import { openEmbeddedBroker } from './ingest/aedes.ts'
+import type { Broker, BrokerEvents } from './ingest/broker.ts'
+import { createIngest } from './ingest/ingest.ts'
+import { meterIngest } from './ingest/metrics.ts'
+import { openExternalBroker } from './ingest/mqtt.ts'
+import { openJournal } from './journal/open.ts'
+import { openSecret } from './keys.ts'
+import { createApi, type PartState } from './market/market.ts'
+import { run as serve } from './market/serve.ts'
+import { rules } from './quality/all.ts'
+import { rulesVersion } from './quality/quality.ts'
+import { createScorer } from './quality/scorer.ts'
+import { openScoreStates } from './quality/states.ts'
+import { fromHex, toHex } from './reading/bytes.ts'
+import type { Signer } from './reading/cose.ts'
+import { fromScaled, quantityCoded } from './reading/quantity.ts'
+import { hubTopic, topicsOf } from './reading/topics.ts'
+import { openEmbeddedStore } from './store/embedded.ts'
+import { runFeed } from './store/feed.ts'
+import { openInfluxStore } from './store/influx.ts'
+import type { Store, StoredReading } from './store/store.ts'
+
+export type HubOptions = {
+  readonly config: HubConfig
+  readonly network: string
+  /** Where evidence and everything made of it lives. */
+  readonly directory: string
+  readonly signer: Signer
+  /** A directory with a package.json in or above it. */
+  readonly projectRoot: string
+  readonly version: string
+  readonly log: (message: string) => void
+  /** Wraps each step of starting, to show it. */
+  readonly step: <T>(title: string, work: () => Promise<T>) => Promise<T>
+}
+
+export type Hub = {
+  readonly httpUrl: string
+  /** Where stations connect. */
+  readonly mqttUrl: string
+  /** JSON-RPC of the embedded chain; null with an external one. */
+  readonly rpcUrl: string | null
+  readonly publicKey: Uint8Array
+  /** Registers a station by its key, also where registration is by list. */
+  readonly register: (publicKey: Uint8Array) => Promise<void>
+  /** Resolves when the hub has stopped; rejects when a part fails for good. */
+  readonly done: Promise<void>
+}
+
+// The embedded chain's money: enough for longer than its journal should grow.
+const fundedWei = 10n ** 24n
+
+// An hour of evidence of a small network in one segment; sealed segments are what backups copy.
+const evidenceSegmentBytes = 16 * 1024 * 1024
+const refusedSegmentBytes = 1024 * 1024
+
+// Older readings, as after a rebuild or an outage, are for queries, not for live subscribers.
+const liveMs = 15 * 60_000
+
+const gweiWei = 1_000_000_000
+
+/** The store that is configured, for the hub and for `store rebuild`. */
+export const openStore = async (
+  config: HubConfig['store'],
+  directory: string,
+  log: HubOptions['log'],
+): Promise<Store> => {
+  if (config.influxUrl === undefined) return openEmbeddedStore({ path: join(directory, 'store.sqlite') })
+  return openInfluxStore({
+    url: config.influxUrl,
+    database: config.database,
+    ...(config.username === undefined ? {} : { username: config.username }),
+    ...(config.passwordFile === undefined ? {} : { password: readSecret(config.passwordFile) }),
+    onQuarantine: (reading, error) =>
+      log(`reading ${reading.station}/${reading.seq}/${reading.place} is not in the store: ${error.message}`),
+  })
+}
+
+const openChain = async (
+  { config, directory, projectRoot, log }: HubOptions,
+  account: Account,
+  scope: AsyncDisposableStack,
+): Promise<{ chain: Chain; rpcUrl: string | null }> => {
+  const { rpcUrl, host, port } = config.chain
+  if (rpcUrl !== undefined) return { chain: httpChain({ url: rpcUrl }), rpcUrl: null }
+  const journal = scope.use(
+    await openJournal({ directory: join(directory, 'chain'), maxRecordBytes: 1 << 20 }),
+  )
+  const chain = scope.use(
+    await openEmbeddedChain({
+      journal,
+      projectRoot,
+      funded: [{ address: account.address, balanceWei: fundedWei }],
+      nowMs: Date.now,
+      onGrowth: (count) =>
+        log(`the embedded chain holds ${count} transactions; starting gets slow: use a real one`),
+    }),
+  )
+  const facade = scope.use(await openFacade(chain, { host, port }))
+  return { chain, rpcUrl: facade.url }
+}
+
+/** What live subscribers get of a stored reading. */
+const liveMessage = (reading: StoredReading): string =>
+  JSON.stringify({
+    station: reading.station,
+    sensor: reading.sensor,
+    model: reading.model,
+    time: new Date(reading.timeMs).toISOString(),
+    ...Object.fromEntries(
+      reading.values.map(({ quantity, scaled }) => {
+        const row = quantityCoded(quantity)!
+        return [row.name, scaled === null ? null : fromScaled(row, scaled)]
+      }),
+    ),
+    quality: { score: reading.score, flags: reading.flags, rules: reading.rules },
+    proof: { seq: reading.seq, place: reading.place },
+  })
+
+/** Starts everything and returns when it serves; it runs until the signal aborts. */
+export const startHub = async (options: HubOptions, signal: AbortSignal): Promise<Hub> => {
+  const { config, network, directory, signer, log, step } = options
+  const stop = new AbortController()
+  const running = AbortSignal.any([signal, stop.signal])
+  const failed = (error: unknown): void => stop.abort(error)
+  const scope = new AsyncDisposableStack()
+  const parts: Promise<void>[] = []
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    const account = accountOf(openSecret(config.chain.keyFile ?? join(directory, 'chain.key')))
+    const { chain, rpcUrl } = await step('Chain', () => openChain(options, account, scope))
+
+    const evidence = scope.use(
+      await step('Evidence', () =>
+        openEvidence({
+          directory: join(directory, 'evidence'),
+          openJournal: (path) =>
+            openJournal({
+              directory: path,
+              segmentBytes: path.endsWith('refused') ? refusedSegmentBytes : evidenceSegmentBytes,
+            }),
+        }),
+      ),
+    )
+    const book = scope.use(openAnchorBook(join(directory, 'anchor.sqlite')))
+    const store = scope.use(await step('Store', () => openStore(config.store, directory, log)))
+    const states = scope.use(openScoreStates(join(directory, 'quality.sqlite')))
+
+    let broker: Broker | undefined
+    const ingest = createIngest({
+      network,
+      hub: signer,
+      evidence,
+      now: Date.now,
+      failed,
+      sendReceipt: (station, receipt) => broker?.publish(topicsOf(network, station).receipt, receipt),
+    })
+    for (const key of config.stations) await ingest.register(fromHex(key)!, Date.now())
+    const events: BrokerEvents = {
+      envelope: ingest.offer,
+      hello: async (station, publicKey) => {
+        if (config.registration === 'open') await ingest.register(publicKey, Date.now())
+        else if (evidence.station(station) === undefined)
+          throw new Error(`station ${station} is not on the list`)
+        ingest.remind(station)
+      },
+    }
+    const { url: brokerUrl, username, passwordFile, caFile, host, port, anonymousReaders } = config.broker
+    const announce = (): void => {
+      const said = JSON.stringify({ publicKey: toHex(signer.publicKey) })
+      broker?.publish(hubTopic(network), said, { retain: true })
+    }
+    let mqttUrl = brokerUrl ?? ''
+    // Runs after the broker has closed: what it had taken is decided on before the evidence closes.
+    scope.defer(ingest.drain)
+    broker = scope.use(
+      await step('Broker', async (): Promise<Broker> => {
+        if (brokerUrl !== undefined)
+          return openExternalBroker({
+            url: brokerUrl,
+            ...(username === undefined ? {} : { username }),
+            ...(passwordFile === undefined ? {} : { password: readSecret(passwordFile) }),
+            ...(caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') }),
+            events,
+            now: Date.now,
+            warn: log,
+            reconnected: announce,
+          })
+        const embedded = await openEmbeddedBroker({
+          host,
+          port,
+          network,
+          events,
+          now: Date.now,
+          anonymousReaders,
+        })
+        mqttUrl = `mqtt://${host}:${embedded.port}`
+        return embedded
+      }),
+    )
+    broker.publish(hubTopic(network), JSON.stringify({ publicKey: toHex(signer.publicKey) }), {
+      retain: true,
+    })
+
+    let storeError: string | undefined
+    const metrics = new Registry()
+    parts.push(
+      runFeed(
+        {
+          evidence,
+          store,
+          states,
+          scorer: () => createScorer({ rules, states: states.states() }),
+          rules: rulesVersion(rules),
+          stored: (readings) => {
+            storeError = undefined
+            const oldest = Date.now() - liveMs
+            for (const reading of readings)
+              if (reading.timeMs > oldest)
+                broker?.publish(
+                  topicsOf(network, reading.station).reading(reading.sensor),
+                  liveMessage(reading),
+                )
+          },
+          unavailable: (error) => {
+            if (storeError === undefined) log(`the store is away, evidence goes on: ${error.message}`)
+            storeError = error.message
+          },
+        },
+        running,
+      ),
+      runAnchor(
+        {
+          book,
+          evidence,
+          chain,
+          account,
+          clock: { nowMs: Date.now, sleep: (ms, over) => sleep(ms, undefined, { signal: over }) },
+        },
+        {
+          network,
+          maxAgeMs: config.anchor.maxAgeS * 1000,
+          firstAgeMs: config.anchor.firstAgeS * 1000,
+          maxLeaves: config.anchor.maxLeaves,
+          capWei: BigInt(Math.round(config.chain.maxFeeGwei * gweiWei)),
+          confirmations: config.chain.confirmations,
+          ...(config.chain.contract === undefined
+            ? {}
+            : { contract: config.chain.contract as `0x${string}` }),
+          ...(rpcUrl === null ? {} : { allowReset: true, pollMs: 500 }),
+        },
+        running,
+      ),
+    )
+
+    meterIngest(metrics, ingest)
+    collectDefaultMetrics({ register: metrics })
+
+    const health = (): PartState[] => {
+      const anchoring = book.status()
+      const anchored = anchoring.state !== 'unreachable' && anchoring.state !== 'stopped'
+      return [
+        { name: 'broker', kind: broker!.kind, ok: broker!.connected },
+        {
+          name: 'store',
+          kind: store.kind,
+          ok: storeError === undefined,
+          ...(storeError ? { detail: storeError } : {}),
+        },
+        {
+          name: 'chain',
+          kind: chain.name,
+          ok: anchored,
+          ...(anchoring.detail ? { detail: anchoring.detail } : {}),
+        },
+      ]
+    }
+    const app = createApi({
+      network,
+      hubKey: signer.publicKey,
+      version: options.version,
+      store,
+      evidence,
+      anchors: book,
+      batchMaxAgeMs: config.anchor.maxAgeS * 1000,
+      firstBatchMaxAgeMs: config.anchor.firstAgeS * 1000,
+      nowMs: Date.now,
+      health,
+      metrics,
+      report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),
+    })
+    const http = Promise.withResolvers<number>()
+    parts.push(
+      serve({ app, host: config.http.host, port: config.http.port, listening: http.resolve }, running),
+    )
+    for (const part of parts) part.catch(failed)
+    const httpPort = await step('Query API', () => Promise.race([http.promise, parts.at(-1)!.then(() => 0)]))
+
+    // What is announced to a hub that stops comes from parts that stop first; the rest is closed in reverse order.
+    const done = Promise.allSettled(parts).then(async (results) => {
+      await scope.disposeAsync()
+      const broken = results.find((result) => result.status === 'rejected')
+      if (broken) throw broken.reason
+      if (stop.signal.aborted) throw stop.signal.reason
+    })
+    return {
+      httpUrl: `http://${config.http.host}:${httpPort}`,
+      mqttUrl,
+      rpcUrl,
+      publicKey: signer.publicKey,
+      register: (publicKey) => ingest.register(publicKey, Date.now()),
+      done,
+    }
+  } catch (error) {
+    stop.abort(error)
+    await Promise.allSettled(parts)
+    await scope.disposeAsync()
+    throw error
+  }
+}

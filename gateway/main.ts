@@ -1,0 +1,117 @@
+/** The command line: argv to up, hub, edge, sim, verify, key, store, sensors, config. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { exitCodes, explain } from './exit.ts'
+
+const packageVersion = '0.1.0'
+
+const needed = [24, 21] as const
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < needed[0] || (major === needed[0] && minor < needed[1])) {
+  process.stderr.write(
+    `Groundtruth needs Node ${needed.join('.')} or newer, this is ${process.versions.node}: older ones accept forged signatures.\n` +
+      'Run it with "npm start", which brings its own, or install Node 24.\n',
+  )
+  process.exit(exitCodes.unavailable)
+}
+
+const number =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !(value >= least && value <= most))
+      throw new InvalidArgumentError(`a number from ${least} to ${most} is expected.`)
+    return value
+  }
+const port = number(0, 65_535)
+
+/** Options that several commands share, by the path they set in the configuration. */
+const shared = (command: Command): Command =>
+  command
+    .option('--config <file>', 'configuration (YAML)')
+    .option('--data <directory>', 'where all state lives')
+    .option('--network <id>', 'network id')
+
+const hubPorts = (command: Command): Command =>
+  command
+    .option('--http-port <port>', 'port of the query API (default 8080; 0 picks a free one)', port)
+    .option('--mqtt-port <port>', 'port of the embedded broker (default 1883; 0 picks a free one)', port)
+    .option('--rpc-port <port>', 'port of the embedded chain (default 8545; 0 picks a free one)', port)
+
+const simulation = (command: Command, stations: number): Command =>
+  command
+    .option('--stations <n>', 'simulated stations', number(1, 1000), stations)
+    .option('--seed <n>', 'seed of fleet and weather', number(0, 2 ** 31), 1)
+    .option('--interval <seconds>', 'seconds between a device’s readings', number(0.05, 3600), 1)
+
+export type SharedOptions = { config?: string; data?: string; network?: string }
+export type PortOptions = { httpPort?: number; mqttPort?: number; rpcPort?: number }
+export type FleetOptions = { stations: number; seed: number; interval: number }
+
+const build = (): Command => {
+  const program = new Command('groundtruth')
+    .description(
+      'Sensor data that carries its own proof, from the wire the sensor spoke on to a root on a chain.',
+    )
+    .version(packageVersion)
+    .showHelpAfterError('(run it with --help for what there is)')
+    .exitOverride()
+
+  simulation(hubPorts(shared(program.command('up'))), 1)
+    .description('everything in one process: chain, hub, and a station with simulated devices')
+    .action(async (options) => (await import('./commands/up.ts')).up(options, packageVersion))
+  hubPorts(shared(program.command('hub')))
+    .description('the network half: broker, evidence, store, anchoring, query API')
+    .action(async (options) => (await import('./commands/hub.ts')).hub(options, packageVersion))
+  shared(program.command('edge'))
+    .description('the station half: reads sensors, signs, and relays to a hub')
+    .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
+    .action(async (options) => (await import('./commands/edge.ts')).edge(options, packageVersion))
+  simulation(shared(program.command('sim')), 20)
+    .description('a fleet of simulated stations against a hub')
+    .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
+    .addOption(
+      new Option('--outlet <kind>', 'how devices are reached')
+        .choices(['auto', 'pty', 'tcp', 'in-process'])
+        .default('in-process'),
+    )
+    .option('--faults', 'spoil the wires: noise, torn frames, pulled cables', false)
+    .action(async (options) => (await import('./commands/sim.ts')).sim(options, packageVersion))
+
+  program
+    .command('verify')
+    .argument('<file>', 'bundle from /v1/bundle')
+    .description('check a proof bundle offline; with --rpc also its roots on the chain')
+    .option('--rpc <url>', 'JSON-RPC of the chain')
+    .option('--json', 'the report as JSON', false)
+    .action(async (file: string, options) => (await import('./commands/verify.ts')).verify(file, options))
+  shared(program.command('key'))
+    .description('show this station’s id and public key; the key is created where there is none')
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/key.ts')).key(options))
+  shared(program.command('store').command('rebuild'))
+    .description('delete the time-series store and make it again from the evidence (hub stopped)')
+    .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
+  program
+    .command('sensors')
+    .description('list the devices that can be read')
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/sensors.ts')).sensors(options))
+  program
+    .command('config')
+    .description('print every setting with its default and meaning')
+    .option('--json-schema', 'as JSON Schema, for editors', false)
+    .action(async (options) => (await import('./commands/config.ts')).config(options))
+  return program
+}
+
+try {
+  await build().parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  } else {
+    const { message, code } = explain(error)
+    process.stderr.write(`${message}\n`)
+    process.exitCode = code
+  }
+}

@@ -1,0 +1,71 @@
+/** A station from its configuration: what `edge`, `up` and `sim` have in common. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { systemClock } from './clock.ts'
+import { type EdgeConfig, readSecret } from './config.ts'
+import { type Device, type Edge, type EdgeOptions, startEdge } from './edge.ts'
+import { linkNamed } from './link/named.ts'
+import type { Signer } from './reading/cose.ts'
+import { stationId } from './reading/key.ts'
+import { signToken } from './reading/token.ts'
+import { hubKeyOf } from './relay/hub-key.ts'
+import { mqttConnector } from './relay/mqtt.ts'
+import { drivers } from './sensors/all.ts'
+
+export type StationOptions = Pick<
+  EdgeOptions,
+  'network' | 'signer' | 'directory' | 'devices' | 'version' | 'log'
+> & {
+  readonly config: EdgeConfig
+  readonly brokerUrl: string
+  /** Hub key in hex where it is known; otherwise the first one heard is kept. */
+  readonly hubKey?: string | undefined
+  readonly segmentBytes?: number
+}
+
+/** The devices that a configuration names. */
+export const configuredDevices = (config: EdgeConfig): Device[] =>
+  config.sensors.map(({ id, model, link, baudRate, settings }) => {
+    const usual = drivers.find((driver) => driver.model === model)?.baudRate
+    return { id, model, settings, opener: linkNamed(link, { baudRate: baudRate ?? usual ?? 9600 }) }
+  })
+
+const password = (config: EdgeConfig, network: string, signer: Signer): (() => string) => {
+  const { passwordFile } = config.broker
+  return passwordFile === undefined
+    ? () => signToken(network, signer, Date.now())
+    : () => readSecret(passwordFile)
+}
+
+/** Starts the station; it runs until the signal aborts. */
+export const startStation = (options: StationOptions, signal: AbortSignal): Promise<Edge> => {
+  const { config, network, signer, directory } = options
+  const station = stationId(signer.publicKey)
+  const pinnedPath = join(directory, 'hub.pub')
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  return startEdge(
+    {
+      ...options,
+      limits: { maxReadings: config.envelope.maxReadings, maxAgeMs: config.envelope.maxAgeS * 1000 },
+      outbox: {
+        maxInFlight: config.outbox.maxInFlight,
+        receiptTimeoutMs: config.outbox.receiptTimeoutS * 1000,
+        backlogPerS: config.outbox.backlogPerS,
+        ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
+      },
+      clock: systemClock,
+      hubKey: hubKeyOf(network, options.hubKey ?? config.hubKey, {
+        read: () => (existsSync(pinnedPath) ? readFileSync(pinnedPath, 'utf8').trim() : undefined),
+        write: (hex) => writeFileSync(pinnedPath, `${hex}\n`, { mode: 0o600 }),
+      }),
+      connect: mqttConnector({
+        url: options.brokerUrl,
+        clientId: station,
+        username: config.broker.username ?? station,
+        password: password(config, network, signer),
+        ...(config.broker.caFile === undefined ? {} : { ca: readFileSync(config.broker.caFile, 'utf8') }),
+      }),
+    },
+    signal,
+  )
+}
