@@ -88,6 +88,12 @@ const hub = z.strictObject({
     .enum(['open', 'list'])
     .default('open')
     .describe('open: any station with a sound key; list: those under `stations` only.'),
+  maxStations: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10_000)
+    .describe('With open registration: stations let in, at most.'),
   stations: z.array(hexKey).max(100_000).default([]).describe('Public keys of stations registered by hand.'),
   broker: z
     .strictObject({

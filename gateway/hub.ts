@@ -172,11 +172,16 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const events: BrokerEvents = {
       envelope: ingest.offer,
       hello: async (station, publicKey) => {
-        if (config.registration === 'open') await ingest.register(publicKey, Date.now())
-        else if (evidence.station(station) === undefined)
-          throw new Error(`station ${station} is not on the list`)
-        ingest.remind(station)
+        if (evidence.station(station) !== undefined) return
+        if (config.registration === 'list') throw new Error(`station ${station} is not on the list`)
+        // Keys cost nothing to make: strangers must not fill the disk with them.
+        if (evidence.stations().length >= config.maxStations)
+          throw new Error(
+            `${config.maxStations} stations are registered, no more are let in (hub.maxStations)`,
+          )
+        await ingest.register(publicKey, Date.now())
       },
+      listening: ingest.remind,
     }
     const { url: brokerUrl, username, passwordFile, caFile, host, port, anonymousReaders } = config.broker
     const announce = (): void => {

@@ -84,6 +84,13 @@ describe('ingest', () => {
     expect(hub.receipts.at(-1)!.accepted).toMatchObject([{ first: 1, last: 1 }])
   })
 
+  test('a key of small or mixed order is not registered', async () => {
+    const { ingest, evidence } = await hubWith()
+    const identity = new Uint8Array(32).with(0, 1)
+    await expect(ingest.register(identity, nowMs)).rejects.toThrow('small-order')
+    expect(evidence.stations()).toHaveLength(1)
+  })
+
   test('a gap is recorded and filled when the backlog arrives', async () => {
     const hub = await hubWith()
     const next = envelopeChain(hub.station)

@@ -47,10 +47,8 @@ describe.skipIf(!mosquittoPath)(`mosquitto as broker${mosquittoHint}`, () => {
       reconnected: announce,
       events: {
         envelope: ingest.offer,
-        hello: async (station, key) => {
-          await ingest.register(key, Date.now())
-          ingest.remind(station)
-        },
+        hello: (_station, key) => ingest.register(key, Date.now()),
+        listening: ingest.remind,
       },
     })
     onTestFinished(() => external![Symbol.asyncDispose]())

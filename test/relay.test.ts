@@ -35,7 +35,11 @@ const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSig
     network,
     anonymousReaders: true,
     now: Date.now,
-    events: { envelope: ingest.offer, hello: (_station, key) => ingest.register(key, Date.now()) },
+    events: {
+      envelope: ingest.offer,
+      hello: (_station, key) => ingest.register(key, Date.now()),
+      listening: ingest.remind,
+    },
   })
   let open = true
   const close = async () => {

@@ -78,8 +78,6 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
     },
     running,
   )
-  // Stations stop first, so that what they hold is signed, sent and receipted while there still is a hub.
-  const stationsStop = new AbortController()
   const parts = [hub.done]
   try {
     const real = configuredDevices(config.edge)
@@ -115,7 +113,7 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
               version,
               log: () => undefined,
             },
-            AbortSignal.any([running, stationsStop.signal]),
+            running,
           )
         }),
       ),

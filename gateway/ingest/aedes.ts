@@ -2,7 +2,7 @@
 import { createServer, type Socket } from 'node:net'
 import { Aedes } from 'aedes'
 import { verifyToken } from '../reading/token.ts'
-import { parseTopic } from '../reading/topics.ts'
+import { parseTopic, topicsOf } from '../reading/topics.ts'
 import { type Broker, type BrokerEvents, maxPacketBytes } from './broker.ts'
 import { boundedStream, connectionCap } from './limits.ts'
 
@@ -107,6 +107,12 @@ export const openEmbeddedBroker = async (
       done(null, subscription)
     },
     authorizeForward: (client, packet) => (mayRead(packet.topic, client) ? packet : null),
+  })
+
+  aedes.on('subscribe', (subscriptions, client) => {
+    const station = stationOf(client)
+    const receipts = station && topicsOf(network, station).receipt
+    if (station && subscriptions.some(({ topic }) => topic === receipts)) events.listening(station)
   })
 
   const admit = connectionCap(options.maxConnectionsPerAddress ?? 4096)

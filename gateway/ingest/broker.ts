@@ -13,8 +13,10 @@ export type Broker = AsyncDisposable & {
 export type BrokerEvents = {
   /** An envelope came; the broker acknowledges it when this resolves. */
   readonly envelope: (arrival: Arrival) => Promise<void>
-  /** A station said who it is; `publicKey` has been matched with the id, not yet with the hub's policy. */
+  /** A station said who it is; `publicKey` has been matched with the id, not yet with the hub's policy. Rejects a stranger. */
   readonly hello: (station: string, publicKey: Uint8Array) => Promise<void>
+  /** A station that is let in can hear receipts now. */
+  readonly listening: (station: string) => void
 }
 
 /** Largest message taken from anybody: an envelope is at most 8 KiB, a status some more. */

@@ -54,7 +54,7 @@ export const openExternalBroker = async (options: ExternalBrokerOptions): Promis
       events.envelope({ network, station, bytes, receivedMs: options.now() }).catch(said)
     else {
       const key = keyIn(bytes, station)
-      if (key) events.hello(station, key).catch(said)
+      if (key) events.hello(station, key).then(() => events.listening(station), said)
     }
   })
   client.on('connect', options.reconnected)

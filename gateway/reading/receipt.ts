@@ -88,7 +88,9 @@ export const verifyReceipt = (
     if (!Array.isArray(item) || item.length !== 3) return bad('a refusal has three items')
     const [seq, code, hash] = item
     const reason = isUint(code) ? refusalCoded(code) : undefined
-    if (!isUint(seq) || reason === undefined || !isHash(hash)) return bad('a refusal is seq, reason, hash')
+    if (!isUint(seq) || !isUint(code) || !isHash(hash)) return bad('a refusal is seq, reason, hash')
+    // A reason from a newer hub: nothing can be done about this one envelope, the rest of the receipt stands.
+    if (reason === undefined) continue
     refusedEnvelopes.push({ seq, reason, hash: hash.slice() })
   }
   return { ok: true, receipt: { station: toHex(station), issuedMs, accepted, refused: refusedEnvelopes } }
