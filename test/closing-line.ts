@@ -12,7 +12,7 @@ export default class ClosingLine implements Reporter {
     const tests = testsOf(modules)
     const of = (state: string) => tests.filter((test) => test.result().state === state)
     const skipped = of('skipped').filter((test) => !mayBeSkipped.test(test.module.moduleId))
-    if (process.env.GROUNDTRUTH_NO_SKIP && skipped.length > 0) {
+    if (process.env.NO_SKIPPED_TESTS && skipped.length > 0) {
       process.exitCode = 1
       for (const test of skipped) console.error(`skipped, and here nothing may be: ${test.fullName}`)
     }

@@ -7,6 +7,7 @@ import { rules } from '#gateway/quality/all.ts'
 import { createScorer } from '#gateway/quality/scorer.ts'
 import { openScoreStates } from '#gateway/quality/states.ts'
 import { stationId } from '#gateway/reading/key.ts'
+import type { Reading } from '#gateway/reading/reading.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import { runFeed } from '#gateway/store/feed.ts'
 import { type Store, StoreUnavailable } from '#gateway/store/store.ts'
@@ -39,7 +40,8 @@ const hub = async () => {
   const emit = async (count: number) => {
     for (let n = 0; n < count; n++, minute++) {
       const readings = [0, 20_000, 40_000].map((ms) =>
-        aReading(startMs + minute * 60_000 + ms, 20 + (minute % 7) / 10),
+        // In minute four it is suddenly warm: only a scorer that remembers minute three sees that.
+        aReading(startMs + minute * 60_000 + ms, (minute < 4 ? 20 : 35) + (minute % 7) / 10),
       )
       const station = stationId(signer.publicKey)
       await ingest.offer({ network, station, bytes: next(readings), receivedMs: startMs })
@@ -76,7 +78,18 @@ const hub = async () => {
     await running
     return away
   }
-  return { evidence, store, states, emit, feed }
+  /** A position fix, which is signed and kept like all. */
+  const emitPosition = async () => {
+    const fix: Reading = {
+      sensor: 'gnss',
+      model: 'nmea',
+      timeMs: startMs,
+      values: [{ quantity: 35, scaled: 481_173_000 }],
+    }
+    const station = stationId(signer.publicKey)
+    await ingest.offer({ network, station, bytes: next([fix]), receivedMs: startMs })
+  }
+  return { evidence, store, states, emit, emitPosition, feed }
 }
 
 test('every reading of the evidence is in the store once, however often the feed stops and starts', async () => {
@@ -98,9 +111,26 @@ test('a store that was deleted comes back with the same readings and the same sc
   await emit(6)
   await feed()
   const before = await store.readings(everything, 1000)
+  expect(before.some(({ flags }) => flags.length > 0)).toBe(true)
   await store.clear()
   await feed()
   expect(await store.readings(everything, 1000)).toEqual(before)
+})
+
+test('positions stay in the evidence', async () => {
+  const { store, evidence, emit, emitPosition, feed } = await hub()
+  await emit(1)
+  await emitPosition()
+  await emit(1)
+  await feed()
+  expect((await Array.fromAsync(evidence.read(0))).map(({ withheld }) => withheld)).toEqual([
+    false,
+    true,
+    false,
+  ])
+  expect((await store.readings(everything, 1000)).map(({ sensor }) => sensor)).toEqual(
+    Array(6).fill('garden'),
+  )
 })
 
 test('other rules score everything again', async () => {

@@ -201,9 +201,12 @@ describe('ingest', () => {
     for (const suffix of ['', '-wal', '-shm'])
       rmSync(`${hub.directory}/catalogue.sqlite${suffix}`, { force: true })
     const again = await openAt(hub.directory)
-    onTestFinished(() => again[Symbol.asyncDispose]())
     expect(again.station(hub.id)?.publicKey).toEqual(hub.station.publicKey)
     expect({ promised: again.promised(hub.id, 9), refs: again.refs(hub.id, 1, 99, 99) }).toEqual(before)
+    await again[Symbol.asyncDispose]()
+    const third = await openAt(hub.directory)
+    onTestFinished(() => third[Symbol.asyncDispose]())
+    expect(third.station(hub.id)?.publicKey).toEqual(hub.station.publicKey)
   })
 
   test('views are woken when evidence grows, and read exactly what was committed', async () => {

@@ -80,6 +80,35 @@ describe('outbox', () => {
     expect(await nothingNext(outbox)).toBe(true)
   })
 
+  test('what was appended behind a commit waits for the next one', async () => {
+    const gate = Promise.withResolvers<void>()
+    const flushed = Promise.withResolvers<void>()
+    const outbox = await openOutbox({
+      directory: temporaryDirectory(),
+      openJournal: async (path) => {
+        const journal = await openJournal({ directory: path, segmentBytes: 1 << 17 })
+        const commit = async () => {
+          await journal.commit()
+          flushed.resolve()
+          await gate.promise
+        }
+        return Object.create(journal, { commit: { value: commit } }) as typeof journal
+      },
+    })
+    onTestFinished(() => outbox[Symbol.asyncDispose]())
+    const next = envelopeChain(signer)
+    outbox.append(next([aReading(1)]))
+    const committed = outbox.commit()
+    await flushed.promise
+    outbox.append(next([aReading(2)]))
+    gate.resolve()
+    await committed
+    expect(await nextSeq(outbox)).toBe(1)
+    expect(await nothingNext(outbox)).toBe(true)
+    await outbox.commit()
+    expect(await nextSeq(outbox)).toBe(2)
+  })
+
   test('fresh envelopes go before the backlog', async () => {
     const directory = temporaryDirectory()
     const next = envelopeChain(signer)

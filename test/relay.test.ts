@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, createServer } from 'node:net'
 import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { openEvidence } from '#gateway/evidence/keep.ts'
 import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
+import { maxPacketBytes } from '#gateway/ingest/broker.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
+import { boundedStream } from '#gateway/ingest/limits.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { stationId } from '#gateway/reading/key.ts'
@@ -17,14 +19,16 @@ import { temporaryDirectory } from '#test/temporary.ts'
 
 const journalAt = (directory: string) => openJournal({ directory, segmentBytes: 1 << 18 })
 
-const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSigner()) => {
+const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSigner(), silent = false) => {
   const evidence = await openEvidence({ directory, openJournal: journalAt })
   const ingest = createIngest({
     network,
     hub,
     evidence,
     now: Date.now,
-    sendReceipt: (station, bytes) => broker.publish(topicsOf(network, station).receipt, bytes),
+    sendReceipt: (station, bytes) => {
+      if (!silent) broker.publish(topicsOf(network, station).receipt, bytes)
+    },
     failed: (error) => {
       throw error
     },
@@ -118,6 +122,17 @@ describe('relay and embedded broker', () => {
     expect(second.evidence.progress(station.station)).toMatchObject({ kept: [[1, 10]] })
   })
 
+  test('what was in flight when the connection broke is sent again at once', async () => {
+    const first = await startHub(0, temporaryDirectory(), newSigner(), true)
+    const { port } = first.broker
+    const station = await startStation(port, first.hub.publicKey)
+    await station.emit(5)
+    await vi.waitFor(() => expect(station.relay.status.published).toBe(5), 10_000)
+    await first.close()
+    await startHub(port, temporaryDirectory(), first.hub) // another disk: it has none of them
+    await vi.waitFor(() => expect(station.outbox.status.pending).toBe(0), 15_000)
+  })
+
   test('a receipt by another key settles nothing', async () => {
     const hub = await startHub()
     const station = await startStation(hub.broker.port, newSigner().publicKey)
@@ -184,6 +199,31 @@ describe('embedded broker', () => {
   })
 
   test('a packet that claims more than 64 KiB ends its connection before it is collected', async () => {
+    const outcome = Promise.withResolvers<string>()
+    const server = createServer((socket) => {
+      const bounded = boundedStream(socket, maxPacketBytes)
+      let bytes = 0
+      bounded.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+      })
+      bounded.on('error', () => undefined)
+      socket.on('close', () => outcome.resolve(`closed after ${bytes} bytes`))
+    }).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    const send = (...parts: Buffer[]) => {
+      const socket = connectTcp(port, '127.0.0.1')
+      onTestFinished(() => void socket.destroy())
+      socket.on('error', () => undefined)
+      socket.write(Buffer.concat(parts))
+    }
+    // PUBLISH of 60,000 bytes, which is in bounds, and then one that claims 70,000.
+    send(Buffer.from([0x30, 0xe0, 0xd4, 0x03]), randomBytes(60_000), Buffer.from([0x30, 0xf0, 0xa2, 0x04]))
+    expect(await outcome.promise).toMatch(/closed after (0|60004) bytes/)
+  })
+
+  test('the broker goes on after such a packet', async () => {
     const hub = await startHub()
     const socket = connectTcp(hub.broker.port, '127.0.0.1')
     onTestFinished(() => void socket.destroy())
