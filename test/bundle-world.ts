@@ -4,6 +4,7 @@ import { RpcError, type RpcRequest } from '#gateway/anchor/chain.ts'
 import type { Evidence, KeptEnvelope } from '#gateway/evidence/evidence.ts'
 import type { BundleDeps } from '#gateway/market/bundle.ts'
 import { fromHex, toHex } from '#gateway/reading/bytes.ts'
+import { holdPositions } from '#gateway/reading/contents.ts'
 import type { Signer } from '#gateway/reading/cose.ts'
 import { envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
@@ -24,7 +25,7 @@ const word = (value: number): string => value.toString(16).padStart(64, '0')
 const fill = (byte: number): `0x${string}` => `0x${toHex(new Uint8Array(32).fill(byte))}`
 
 export const openWorld = (net: string = network) => {
-  const stations = new Map<string, { signer: Signer; seq: number; prev: Uint8Array }>()
+  const stations = new Map<string, { signer: Signer; seq: number; prev: Uint8Array; withheld: number }>()
   const kept: KeptEnvelope[] = []
   const batches: Closed[] = []
   const roots = new Map<string, { firstBatch: number; size: number; tx: string; block: number }>()
@@ -84,20 +85,25 @@ export const openWorld = (net: string = network) => {
     roots,
     addStation: (signer: Signer): string => {
       const station = stationId(signer.publicKey)
-      stations.set(station, { signer, seq: 0, prev: noPrevious })
+      stations.set(station, { signer, seq: 0, prev: noPrevious, withheld: 0 })
       return station
     },
-    /** Signs an envelope; `lose` makes it one that the hub never receives, `prev` one that follows another. */
+    /**
+     * Signs an envelope; `lose` makes it one that the hub never receives, `prev` one that follows another, `declared`
+     * one whose station counts wrongly from here on. `withheld` is what the hub takes it for; by default the truth.
+     */
     sign: (
       station: string,
       readings: readonly Reading[],
-      how: { withheld?: boolean; lose?: boolean; prev?: Uint8Array } = {},
+      how: { withheld?: boolean; lose?: boolean; prev?: Uint8Array; declared?: number } = {},
     ) => {
       const state = stations.get(station)!
+      state.withheld = how.declared ?? state.withheld + (holdPositions(readings) ? 1 : 0)
       const head = {
         seq: ++state.seq,
         prev: how.prev ?? state.prev,
         clock: { source: 'ntp', ageS: 9, errorMs: 4 },
+        withheld: state.withheld,
       } as const
       const bytes = signEnvelope(head, encodeReadings(readings), net, state.signer)
       const hash = envelopeHash(bytes)
@@ -111,7 +117,7 @@ export const openWorld = (net: string = network) => {
         firstMs: Math.min(...times),
         lastMs: Math.max(...times),
         readings: readings.length,
-        withheld: how.withheld ?? false,
+        withheld: how.withheld ?? holdPositions(readings),
         hash,
         bytes,
       }

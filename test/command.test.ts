@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Running, start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
@@ -55,6 +56,18 @@ describe('groundtruth up', () => {
       expect.arrayContaining(['env', 'pms', 'sds', 'field-lora-11']),
     )
     expect(JSON.stringify(latest)).not.toContain('latitude')
+
+    const live = await mqtt.connectAsync(/(mqtt:\/\/\S+)/.exec(first.said)![1]!)
+    onTestFinished(() => live.endAsync(true).then(() => undefined))
+    const heard = Promise.withResolvers<string>()
+    live.on('message', (_topic, message) => heard.resolve(message.toString()))
+    await live.subscribeAsync(`gt/1/+/${station}/reading/env`)
+    expect(JSON.parse(await heard.promise)).toMatchObject({
+      station,
+      sensor: 'env',
+      values: { temperature: expect.any(Number) },
+      quality: { score: expect.any(Number) },
+    })
 
     const bundle = await until('a bundle', 30, async () => {
       const response = await fetch(`${first.http}/v1/bundle?station=${station}&from=-10m`)

@@ -4,8 +4,10 @@ import { type EvidenceKeeper, openEvidence } from '#gateway/evidence/keep.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
-import { signEnvelope } from '#gateway/reading/envelope.ts'
+import { envelopeHash, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
+import { encodeReadings } from '#gateway/reading/payload.ts'
+import type { Reading } from '#gateway/reading/reading.ts'
 import { type Receipt, verifyReceipt } from '#gateway/reading/receipt.ts'
 import { aReading, envelopeChain, network, newSigner, steadyClock } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
@@ -189,6 +191,48 @@ describe('ingest', () => {
     expect(await lastReason(hub)).toBe('broken-chain')
     await hub.send(one)
     expect(hub.evidence.progress(hub.id).gaps).toEqual([])
+  })
+
+  test('a count of envelopes with positions that does not fit is refused, from either side', async () => {
+    const hub = await hubWith()
+    const position = (timeMs: number): Reading => ({
+      sensor: 'gnss',
+      model: 'nmea',
+      timeMs,
+      values: [{ quantity: 35, scaled: 481_173_000 }],
+    })
+    const sign = (seq: number, prev: Uint8Array, withheld: number, readings: readonly Reading[]) =>
+      signEnvelope(
+        { seq, prev, clock: steadyClock, withheld },
+        encodeReadings(readings),
+        network,
+        hub.station,
+      )
+    const zero = new Uint8Array(32)
+    await hub.send(sign(1, zero, 0, [position(nowMs)]))
+    expect(await lastReason(hub)).toBe('bad-payload')
+    await hub.send(sign(1, zero, 1, [aReading(nowMs)]))
+    expect(await lastReason(hub)).toBe('broken-chain')
+    expect(hub.ingest.status).toMatchObject({ kept: 0, refused: 2 })
+    const one = sign(1, zero, 1, [position(nowMs)])
+    await hub.send(one)
+    const refusedTwos: [number, Reading][] = [
+      [0, aReading(nowMs)],
+      [2, aReading(nowMs)],
+      [1, position(nowMs)],
+    ]
+    for (const [withheld, reading] of refusedTwos) {
+      await hub.send(sign(2, envelopeHash(one), withheld, [reading]))
+      expect(await lastReason(hub)).toBe('broken-chain')
+    }
+    expect(hub.ingest.status).toMatchObject({ kept: 1, refused: 5 })
+    // The later one first: then the earlier has to fit it.
+    const two = sign(2, envelopeHash(one), 2, [position(nowMs)])
+    const lying = sign(3, envelopeHash(two), 3, [aReading(nowMs)])
+    await hub.send(lying)
+    await hub.send(two)
+    expect(await lastReason(hub)).toBe('broken-chain')
+    expect(hub.evidence.progress(hub.id).gaps).toEqual([[2, 2]])
   })
 
   test('what was kept, registered and promised is the same after a restart, also without the catalogue', async () => {

@@ -3,20 +3,13 @@ import { openEvidence } from '#gateway/evidence/keep.ts'
 import type { Broker } from '#gateway/ingest/broker.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { openExternalBroker } from '#gateway/ingest/mqtt.ts'
-import { openJournal } from '#gateway/journal/open.ts'
-import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
-import { stationId } from '#gateway/reading/key.ts'
-import { signToken } from '#gateway/reading/token.ts'
 import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
 import { hubKeyOf } from '#gateway/relay/hub-key.ts'
-import { mqttConnector } from '#gateway/relay/mqtt.ts'
-import { createRelay } from '#gateway/relay/relay.ts'
 import { mosquittoHint, mosquittoPath, startMosquitto } from '#test/mosquitto.ts'
-import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
+import { journalAt, startStation } from '#test/relay-world.ts'
+import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
-
-const journalAt = (directory: string) => openJournal({ directory, segmentBytes: 1 << 18 })
 
 describe.skipIf(!mosquittoPath)(`mosquitto as broker${mosquittoHint}`, () => {
   test('a station registers by its status, learns the hub’s key, and all arrives although the broker is killed', async () => {
@@ -54,45 +47,14 @@ describe.skipIf(!mosquittoPath)(`mosquitto as broker${mosquittoHint}`, () => {
     onTestFinished(() => external![Symbol.asyncDispose]())
     announce()
 
-    const signer = newSigner()
-    const station = stationId(signer.publicKey)
-    const outbox = await openOutbox({
-      directory: temporaryDirectory(),
-      openJournal: journalAt,
-      receiptTimeoutMs: 2000,
-    })
     let pinned: string | undefined
-    const relay = createRelay({
-      network,
-      topics: topicsOf(network, station),
-      outbox,
-      hubKey: hubKeyOf(network, undefined, {
-        read: () => pinned,
-        write: (hex) => {
-          pinned = hex
-        },
-      }),
-      describe: () => ({ publicKey: toHex(signer.publicKey) }),
-      random: () => 0,
-      connect: mqttConnector({
-        url: broker.url,
-        clientId: station,
-        username: station,
-        password: () => signToken(network, signer, Date.now()),
-      }),
+    const hubKey = hubKeyOf(network, undefined, {
+      read: () => pinned,
+      write: (hex) => {
+        pinned = hex
+      },
     })
-    const stop = new AbortController()
-    const running = relay.run(stop.signal)
-    onTestFinished(async () => {
-      stop.abort()
-      await running
-      await outbox[Symbol.asyncDispose]()
-    })
-    const next = envelopeChain(signer)
-    const emit = async (count: number) => {
-      for (let n = 0; n < count; n++) outbox.append(next([aReading(Date.now())]))
-      await outbox.commit()
-    }
+    const { outbox, station, emit } = await startStation(broker.url, hubKey, 2000)
     await emit(20)
     await vi.waitFor(() => expect(outbox.status).toMatchObject({ pending: 0, accepted: 20 }), 15_000)
     expect(pinned).toBe(toHex(hubSigner.publicKey))

@@ -1,9 +1,12 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openJournal } from '#gateway/journal/open.ts'
 import { type Outbox, openOutbox } from '#gateway/outbox/outbox.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { decodeEnvelope, envelopeHash } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
+import type { Reading } from '#gateway/reading/reading.ts'
 import type { Receipt } from '#gateway/reading/receipt.ts'
 import { createSealer } from '#gateway/sign/sign.ts'
 import { aReading, envelopeChain, network, newSigner, steadyClock } from '#test/station.ts'
@@ -32,6 +35,13 @@ const outboxAt = async (directory: string, options: { maxInFlight?: number; back
   return { outbox, close, advance: (ms: number) => (nowMs += ms) }
 }
 
+const aPosition = (timeMs: number): Reading => ({
+  sensor: 'gps',
+  model: 'nmea',
+  timeMs,
+  values: [{ quantity: 35, scaled: 481_173_000 }],
+})
+
 const put = async (
   outbox: Outbox,
   next: (readings: ReturnType<typeof aReading>[]) => Uint8Array,
@@ -56,7 +66,8 @@ const receiptOf = (envelopes: Uint8Array[], refused: Receipt['refused'] = []): R
   accepted: envelopes.map((bytes) => {
     const decoded = decodeEnvelope(bytes)
     if (!decoded.ok) throw new Error(decoded.detail)
-    return { first: decoded.envelope.seq, last: decoded.envelope.seq, head: envelopeHash(bytes) }
+    const { seq, withheld } = decoded.envelope
+    return { first: seq, last: seq, head: envelopeHash(bytes), withheld }
   }),
 })
 
@@ -172,6 +183,7 @@ describe('outbox', () => {
     await before.close()
     const { outbox } = await outboxAt(directory)
     expect([outbox.head.seq, toHex(outbox.head.hash)]).toEqual([2, toHex(head.hash)])
+    expect(outbox.head.withheld).toBe(0)
     expect(outbox.status.pending).toBe(0)
     outbox.append(next([aReading(3)]))
   })
@@ -206,10 +218,50 @@ describe('outbox', () => {
   test('after a disk restored from an old copy, numbers the hub has seen are not used again', async () => {
     const { outbox } = await outboxAt(temporaryDirectory())
     const lost = envelopeChain(signer)
-    const known = [lost([aReading(1)]), lost([aReading(2)])]
+    const fix: Reading = { ...aReading(2), values: [{ quantity: 35, scaled: 481_173_000 }] }
+    const known = [lost([aReading(1)]), lost([fix])]
     await outbox.settle(receiptOf(known))
-    expect(outbox.head.seq).toBe(2)
+    expect(outbox.head).toMatchObject({ seq: 2, withheld: 1 })
     outbox.append(lost([aReading(3)]))
+  })
+
+  test('the count of envelopes with positions goes on after a restart, whether they wait or are receipted', async () => {
+    const directory = temporaryDirectory()
+    const next = envelopeChain(signer)
+    const before = await outboxAt(directory)
+    const sent = [next([aPosition(1)]), next([aReading(2)]), next([aPosition(3)])]
+    for (const bytes of sent) before.outbox.append(bytes)
+    await before.outbox.commit()
+    await before.close()
+    const waiting = await outboxAt(directory)
+    expect(waiting.outbox.head).toMatchObject({ seq: 3, withheld: 2 })
+    await waiting.outbox.settle(receiptOf(sent))
+    await waiting.close()
+    const { outbox, close } = await outboxAt(directory)
+    expect(outbox.status.pending).toBe(0)
+    expect(outbox.head).toMatchObject({ seq: 3, withheld: 2 })
+    await close()
+    // With the cursor alone, as after a trim; and with one from before there was a count.
+    rmSync(join(directory, 'envelopes'), { recursive: true })
+    const path = join(directory, 'cursor.json')
+    const { withheld, ...old } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>
+    expect(withheld).toBe(2)
+    const trimmed = await outboxAt(directory)
+    expect(trimmed.outbox.head).toMatchObject({ seq: 3, withheld: 2 })
+    await trimmed.close()
+    rmSync(join(directory, 'envelopes'), { recursive: true })
+    writeFileSync(path, JSON.stringify(old))
+    expect((await outboxAt(directory)).outbox.head).toMatchObject({ seq: 3, withheld: 0 })
+  })
+
+  test('the count of positions goes on from the hub’s receipt, too', async () => {
+    const { outbox } = await outboxAt(temporaryDirectory())
+    const lost = envelopeChain(signer)
+    const known = [lost([aPosition(1)]), lost([aPosition(2)]), lost([aReading(3)])]
+    outbox.append(known[0]!)
+    await outbox.commit()
+    await outbox.settle(receiptOf(known))
+    expect(outbox.head).toMatchObject({ seq: 3, withheld: 2 })
   })
 })
 
@@ -251,15 +303,23 @@ describe('sealer', () => {
     const { outbox } = await outboxAt(temporaryDirectory())
     const { sealer } = sealerFor(outbox)
     await sealer.add(aReading(1))
-    await sealer.add({
-      sensor: 'gps',
-      model: 'nmea',
-      timeMs: 2,
-      values: [{ quantity: 35, scaled: 481_173_000 }],
-    })
+    await sealer.add(aPosition(2))
     await sealer.add(aReading(3))
     await sealer.flush()
     expect(outbox.head.seq).toBe(2)
+  })
+
+  test('envelopes with positions are counted, and every envelope says how many there were', async () => {
+    const { outbox } = await outboxAt(temporaryDirectory())
+    const { sealer } = sealerFor(outbox, { maxReadings: 1, maxAgeMs: 5000 })
+    const readings = [aReading(1), aPosition(2), aReading(3), aPosition(4), aPosition(5), aReading(6)]
+    for (const reading of readings) await sealer.add(reading)
+    const counts: number[] = []
+    for (let n = 0; n < readings.length; n++) {
+      const decoded = decodeEnvelope((await outbox.next(AbortSignal.timeout(2000))).bytes)
+      counts.push(decoded.ok ? decoded.envelope.withheld : Number.NaN)
+    }
+    expect(counts).toEqual([0, 1, 1, 2, 3, 3])
   })
 
   test('readings that do not fit one envelope, or lie too far apart, become several', async () => {

@@ -7,17 +7,12 @@ import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
 import { maxPacketBytes } from '#gateway/ingest/broker.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { boundedStream } from '#gateway/ingest/limits.ts'
-import { openJournal } from '#gateway/journal/open.ts'
-import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
-import { mqttConnector } from '#gateway/relay/mqtt.ts'
-import { createRelay } from '#gateway/relay/relay.ts'
-import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
+import { journalAt, startStation } from '#test/relay-world.ts'
+import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
-
-const journalAt = (directory: string) => openJournal({ directory, segmentBytes: 1 << 18 })
 
 const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSigner(), silent = false) => {
   const evidence = await openEvidence({ directory, openJournal: journalAt })
@@ -57,37 +52,9 @@ const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSig
   return { hub, evidence, ingest, broker, directory, close }
 }
 
-const startStation = async (port: number, hubKey: Uint8Array, signer = newSigner()) => {
-  const station = stationId(signer.publicKey)
-  const outbox = await openOutbox({ directory: temporaryDirectory(), openJournal: journalAt })
-  const relay = createRelay({
-    network,
-    topics: topicsOf(network, station),
-    outbox,
-    hubKey: async () => hubKey,
-    describe: () => ({ station }),
-    random: () => 0,
-    connect: mqttConnector({
-      url: `mqtt://127.0.0.1:${port}`,
-      clientId: station,
-      username: station,
-      password: () => signToken(network, signer, Date.now()),
-    }),
-  })
-  const stop = new AbortController()
-  const running = relay.run(stop.signal)
-  onTestFinished(async () => {
-    stop.abort()
-    await running
-    await outbox[Symbol.asyncDispose]()
-  })
-  const next = envelopeChain(signer)
-  const emit = async (count: number) => {
-    for (let n = 0; n < count; n++) outbox.append(next([aReading(Date.now())]))
-    await outbox.commit()
-  }
-  return { outbox, relay, station, signer, emit }
-}
+/** A station of this hub, which knows the hub's key. */
+const stationOf = (port: number, hubKey: Uint8Array) =>
+  startStation(`mqtt://127.0.0.1:${port}`, async () => hubKey)
 
 const login = (port: number, options: mqtt.IClientOptions) => {
   const client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options })
@@ -102,16 +69,17 @@ const login = (port: number, options: mqtt.IClientOptions) => {
 describe('relay and embedded broker', () => {
   test('envelopes reach evidence and the receipt empties the outbox', async () => {
     const hub = await startHub()
-    const station = await startStation(hub.broker.port, hub.hub.publicKey)
+    const station = await stationOf(hub.broker.port, hub.hub.publicKey)
     await station.emit(100)
     await vi.waitFor(() => expect(station.outbox.status).toMatchObject({ pending: 0, accepted: 100 }), 10_000)
+    expect(hub.broker.hasReaders).toBe(false)
     expect(hub.evidence.progress(station.station)).toMatchObject({ kept: [[1, 100]] })
   })
 
   test('a hub that goes away and comes back gets what it missed', async () => {
     const first = await startHub()
     const { port } = first.broker
-    const station = await startStation(port, first.hub.publicKey)
+    const station = await stationOf(port, first.hub.publicKey)
     await station.emit(5)
     await vi.waitFor(() => expect(station.outbox.status.pending).toBe(0), 10_000)
     await first.close()
@@ -125,7 +93,7 @@ describe('relay and embedded broker', () => {
   test('what was in flight when the connection broke is sent again at once', async () => {
     const first = await startHub(0, temporaryDirectory(), newSigner(), true)
     const { port } = first.broker
-    const station = await startStation(port, first.hub.publicKey)
+    const station = await stationOf(port, first.hub.publicKey)
     await station.emit(5)
     await vi.waitFor(() => expect(station.relay.status.published).toBe(5), 10_000)
     await first.close()
@@ -135,7 +103,7 @@ describe('relay and embedded broker', () => {
 
   test('a receipt by another key settles nothing', async () => {
     const hub = await startHub()
-    const station = await startStation(hub.broker.port, newSigner().publicKey)
+    const station = await stationOf(hub.broker.port, newSigner().publicKey)
     await station.emit(1)
     await vi.waitFor(() => expect(station.relay.status.badReceipts).toBeGreaterThan(0), 10_000)
     expect(station.outbox.status.pending).toBe(1)
@@ -189,9 +157,10 @@ describe('embedded broker', () => {
     const seen: string[] = []
     reader.on('message', (topic) => seen.push(topic))
     await reader.subscribeAsync(['#', 'gt/1/+/+/up', 'gt/1/+/+/receipt'], { qos: 1 })
-    const station = await startStation(hub.broker.port, hub.hub.publicKey)
+    const station = await stationOf(hub.broker.port, hub.hub.publicKey)
     await station.emit(3)
     await vi.waitFor(() => expect(station.outbox.status.accepted).toBe(3), 10_000)
+    expect(hub.broker.hasReaders).toBe(true)
     hub.broker.publish(topicsOf(network, station.station).reading('garden'), '{}')
     await vi.waitFor(() => expect(seen).toContain(topicsOf(network, station.station).reading('garden')))
     expect(seen.filter((topic) => /\/(up|receipt)$/.test(topic))).toEqual([])

@@ -1,4 +1,5 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
+import { holdPositions } from '#gateway/reading/contents.ts'
 import type { Signer } from '#gateway/reading/cose.ts'
 import { type Clock, envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { encodeReadings } from '#gateway/reading/payload.ts'
@@ -26,13 +27,15 @@ export const aReading = (timeMs: number, temperature = 21.53): Reading => ({
   ]),
 })
 
-/** Signs one envelope after the other, each following the one before. */
+/** Signs one envelope after the other, each following the one before and counting those with positions. */
 export const envelopeChain = (signer: Signer, net: string = network) => {
   let seq = 0
   let prev = noPrevious
+  let withheld = 0
   return (readings: readonly Reading[]): Uint8Array => {
+    if (holdPositions(readings)) withheld++
     const bytes = signEnvelope(
-      { seq: ++seq, prev, clock: steadyClock },
+      { seq: ++seq, prev, clock: steadyClock, withheld },
       encodeReadings(readings),
       net,
       signer,

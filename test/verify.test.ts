@@ -630,6 +630,7 @@ describe('envelopes that a bundle cannot show', () => {
         [7, 7],
         [11, 12],
       ],
+      unconfirmed: [],
     })
     expect(report.readings.map(({ seq }) => seq)).not.toContain(7)
     const leaves = bundleOf(whole).batches[0]!.runs[0]!.leaves

@@ -1,8 +1,12 @@
 /** The catalogue: where in the evidence journal each envelope is. A view in SQLite, made again from the journal. */
+import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Summary } from '../reading/contents.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { KeptRef, StationRecord } from './evidence.ts'
+
+// Raised with the tables below: a catalogue of another version is made again from the journal.
+const version = 1
 
 // The journal is the record; after a power cut a catalogue that lost its last transactions is caught up from it.
 const schema = `
@@ -14,7 +18,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS envelope (
     idx INTEGER PRIMARY KEY, station TEXT NOT NULL, seq INTEGER NOT NULL, receivedMs INTEGER NOT NULL,
     firstMs INTEGER NOT NULL, lastMs INTEGER NOT NULL, readings INTEGER NOT NULL, withheld INTEGER NOT NULL,
-    hash BLOB NOT NULL, prev BLOB NOT NULL
+    declaredWithheld INTEGER NOT NULL, hash BLOB NOT NULL, prev BLOB NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX IF NOT EXISTS envelopeBySeq ON envelope (station, seq);
   CREATE INDEX IF NOT EXISTS envelopeByTime ON envelope (station, lastMs);
@@ -48,25 +52,37 @@ const toRef = ({ idx, withheld, ...row }: EnvelopeRow): KeptRef => ({
 
 const toRecord = (row: StationRow): StationRecord => ({ ...row, publicKey: new Uint8Array(row.publicKey) })
 
+/** What an envelope must fit to be its neighbour: hashes, and the signer's count of withheld ones. */
+export type Link = Pick<Summary, 'hash' | 'prev' | 'withheld' | 'declaredWithheld'>
+
+type LinkRow = Omit<Link, 'withheld'> & { seq: number; withheld: number }
+
 export type Catalogue = ReturnType<typeof openCatalogue>
 
 /** Opens or creates the catalogue file. */
 export const openCatalogue = (path: string) => {
-  const database = new DatabaseSync(path)
-  database.exec(schema)
+  let database = new DatabaseSync(path)
+  const found = (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+  if (found !== version && found !== 0) {
+    database.close()
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true })
+    database = new DatabaseSync(path)
+  }
+  database.exec(`${schema} PRAGMA user_version = ${version};`)
   const columns = 'idx, station, seq, receivedMs, firstMs, lastMs, readings, withheld'
-  const insert = database.prepare('INSERT OR IGNORE INTO envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+  const insert = database.prepare('INSERT OR IGNORE INTO envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   const links = database.prepare(
-    'SELECT seq, hash, prev FROM envelope WHERE station = ? AND seq IN (?, ?, ?)',
+    'SELECT seq, hash, prev, withheld, declaredWithheld FROM envelope WHERE station = ? AND seq IN (?, ?, ?)',
   )
   const refs = database.prepare(
     `SELECT ${columns} FROM envelope WHERE station = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
   )
+  const among = database.prepare(`SELECT ${columns}, hash FROM envelope WHERE idx >= ? AND idx < ?`)
   const span = database.prepare(
     'SELECT min(seq) AS first, max(seq) AS last FROM envelope WHERE station = ? AND lastMs >= ? AND firstMs < ?',
   )
   const seqs = database.prepare('SELECT seq FROM envelope WHERE station = ? ORDER BY seq')
-  const hashOf = database.prepare('SELECT hash FROM envelope WHERE station = ? AND seq = ?')
+  const headOf = database.prepare('SELECT hash, declaredWithheld FROM envelope WHERE station = ? AND seq = ?')
   const newest = database.prepare('SELECT max(receivedMs) AS ms FROM envelope WHERE station = ?')
   const stations = database.prepare('SELECT * FROM station ORDER BY registeredMs, station')
   const addStation = database.prepare('INSERT OR IGNORE INTO station VALUES (?, ?, ?, NULL)')
@@ -93,24 +109,38 @@ export const openCatalogue = (path: string) => {
       }
     },
     addEnvelope: (index: number, receivedMs: number, summary: Summary): void => {
-      const { station, seq, firstMs, lastMs, readings, withheld, hash, prev } = summary
-      insert.run(index, station, seq, receivedMs, firstMs, lastMs, readings, withheld ? 1 : 0, hash, prev)
+      const { station, seq, firstMs, lastMs, readings, withheld, declaredWithheld, hash, prev } = summary
+      const times = [receivedMs, firstMs, lastMs] as const
+      const counts = [readings, withheld ? 1 : 0, declaredWithheld] as const
+      insert.run(index, station, seq, ...times, ...counts, hash, prev)
     },
-    /** Hash and prev of the envelopes seq - 1, seq and seq + 1, as far as they are kept. */
-    links: (station: string, seq: number): Map<number, { hash: Uint8Array; prev: Uint8Array }> =>
+    /** Of the envelopes seq - 1, seq and seq + 1, as far as they are kept. */
+    links: (station: string, seq: number): Map<number, Link> =>
       new Map(
-        (
-          links.all(station, seq - 1, seq, seq + 1) as { seq: number; hash: Uint8Array; prev: Uint8Array }[]
-        ).map((row) => [row.seq, row]),
+        (links.all(station, seq - 1, seq, seq + 1) as LinkRow[]).map(({ withheld, ...row }) => [
+          row.seq,
+          { ...row, withheld: withheld === 1 },
+        ]),
       ),
     refs: (station: string, first: number, last: number, limit: number): KeptRef[] =>
       (refs.all(station, first, last, limit) as EnvelopeRow[]).map(toRef),
+    /** What is known of the envelopes with journal index `from` (inclusive) to `to` (exclusive), by index. */
+    among: (from: number, to: number): Map<number, KeptRef & { hash: Uint8Array }> =>
+      new Map(
+        (among.all(from, to) as (EnvelopeRow & { hash: Uint8Array })[]).map(({ hash, ...row }) => [
+          row.idx,
+          { ...toRef(row), hash: new Uint8Array(hash) },
+        ]),
+      ),
     span: (station: string, fromMs: number, toMs: number): Range | undefined => {
       const row = span.get(station, fromMs, toMs) as { first: number | null; last: number | null }
       return row.first === null || row.last === null ? undefined : [row.first, row.last]
     },
-    hashOf: (station: string, seq: number): Uint8Array | undefined =>
-      (hashOf.get(station, seq) as { hash: Uint8Array } | undefined)?.hash,
+    /** What a receipt says of the last envelope of a range, which is kept. */
+    headOf: (station: string, seq: number): { head: Uint8Array; withheld: number } => {
+      const row = headOf.get(station, seq) as { hash: Uint8Array; declaredWithheld: number }
+      return { head: new Uint8Array(row.hash), withheld: row.declaredWithheld }
+    },
     *seqs(station: string): Generator<number> {
       for (const row of seqs.iterate(station)) yield (row as { seq: number }).seq
     },
@@ -133,6 +163,8 @@ export const openCatalogue = (path: string) => {
     setMark: (name: string, value: number): void => {
       setMark.run(name, value)
     },
+    /** Forgets all but how many were refused; the journal is read again. */
+    clear: (): void => database.exec('DELETE FROM envelope; DELETE FROM station; DELETE FROM mark;'),
     close: (): void => database.close(),
   }
 }

@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
 import { toHex } from '../reading/bytes.ts'
 import { readingsOf, type Summary, summarise } from '../reading/contents.ts'
-import { decodeEnvelope, envelopeHash } from '../reading/envelope.ts'
+import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import { stationId } from '../reading/key.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
+import type { AcceptedRange } from '../reading/receipt.ts'
 import { type Refusal, refusalCoded, refusals } from '../reading/refusal.ts'
-import { openCatalogue } from './catalogue.ts'
-import type { Evidence, KeptEnvelope, RefusedRecord, StationProgress } from './evidence.ts'
+import { type Link, openCatalogue } from './catalogue.ts'
+import type { Evidence, RefusedRecord, StationProgress } from './evidence.ts'
 
 /** Write side, for the ingest stage alone. Nothing is kept before `commit` resolves. */
 export type Keeper = {
@@ -21,7 +22,7 @@ export type Keeper = {
   revoke(station: string, revokedMs: number): void
   commit(): Promise<void>
   /** Ranges kept of a station with the hash of each one's last envelope: what a receipt promises. */
-  promised(station: string, limit: number): { first: number; last: number; head: Uint8Array }[]
+  promised(station: string, limit: number): AcceptedRange[]
 }
 
 export type EvidenceKeeper = Evidence & Keeper & AsyncDisposable
@@ -80,6 +81,13 @@ const decodeRefusal = (index: number, bytes: Uint8Array): RefusedRecord => {
   }
 }
 
+/** Whether `link` follows an envelope with that hash and count of withheld ones. */
+const follows = (link: Link, { hash, declaredWithheld }: Pick<Link, 'hash' | 'declaredWithheld'>): boolean =>
+  Buffer.compare(link.prev, hash) === 0 &&
+  link.declaredWithheld === declaredWithheld + (link.withheld ? 1 : 0)
+
+const beginning = { hash: noPrevious, declaredWithheld: 0 }
+
 /** Summary of an envelope that was accepted once; undefined only where the disk changed its bytes. */
 const summaryOf = (bytes: Uint8Array): Summary | undefined => {
   const decoded = decodeEnvelope(bytes)
@@ -87,6 +95,9 @@ const summaryOf = (bytes: Uint8Array): Summary | undefined => {
   const contents = readingsOf(decoded.envelope)
   return contents.ok ? summarise(bytes, decoded.envelope, contents.readings) : undefined
 }
+
+// Rows of the catalogue held beside the records that are read.
+const entriesPerLook = 1000
 
 /** Opens the evidence under a directory and brings its catalogue up to the journal. */
 export const openEvidence = async (options: {
@@ -135,8 +146,12 @@ export const openEvidence = async (options: {
   /** Brings the catalogue up to what the journal holds: after a crash, or into an empty file. */
   const catchUp = async (): Promise<void> => {
     let from = catalogue.mark('evidence')
-    if (from > journal.next)
-      throw new Error('the catalogue is ahead of the evidence journal: delete catalogue.sqlite')
+    if (from > journal.next) {
+      // The journal is an older copy, or its disk lost what it had promised: the catalogue follows the journal.
+      catalogue.clear()
+      stations.clear()
+      from = 0
+    }
     while (from < journal.committed) {
       const batch: { index: number; record: Uint8Array }[] = []
       for await (const entry of journal.read(from, Math.min(from + 2000, journal.committed)))
@@ -171,15 +186,6 @@ export const openEvidence = async (options: {
       if (uncommitted) links.set(near, uncommitted)
     }
     return links
-  }
-
-  const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-
-  const toKept = (index: number, bytes: Uint8Array): KeptEnvelope | undefined => {
-    const { kind, timeMs, body } = parseRecord(bytes)
-    if (kind !== kinds.envelope) return undefined
-    const summary = summaryOf(body)
-    return summary && { ...summary, index, receivedMs: timeMs, bytes: body }
   }
 
   const progress = (station: string): StationProgress => {
@@ -236,14 +242,20 @@ export const openEvidence = async (options: {
         )
       }),
     async *read(from, to = committed) {
-      for await (const { index, record: bytes } of journal.read(from, Math.min(to, committed))) {
-        const kept = toKept(index, bytes)
-        if (kept) yield kept
+      const end = Math.min(to, committed)
+      for (let start = from; start < end; start += entriesPerLook) {
+        const stop = Math.min(start + entriesPerLook, end)
+        const known = catalogue.among(start, stop)
+        for await (const { index, record: bytes } of journal.read(start, stop)) {
+          const row = known.get(index)
+          if (row) yield { ...row, bytes: bytes.subarray(headBytes) }
+        }
       }
     },
     get: async (index) => {
-      const bytes = await journal.get(index)
-      return bytes && toKept(index, bytes)
+      const row = catalogue.among(index, index + 1).get(index)
+      const bytes = row && (await journal.get(index))
+      return bytes && { ...row, bytes: bytes.subarray(headBytes) }
     },
     refs: catalogue.refs,
     span: catalogue.span,
@@ -260,15 +272,15 @@ export const openEvidence = async (options: {
     },
     refusalCounts: () => catalogue.refusalCounts() as Partial<Record<Refusal, number>>,
 
-    place: ({ station, seq, hash, prev }) => {
+    place: (summary) => {
+      const { station, seq, hash } = summary
       const links = linksOf(station, seq)
       const here = links.get(seq)
-      if (here) return same(here.hash, hash) ? 'known' : 'replayed'
-      const before = links.get(seq - 1)
+      if (here) return Buffer.compare(here.hash, hash) === 0 ? 'known' : 'replayed'
+      const before = seq === 1 ? beginning : links.get(seq - 1)
       const after = links.get(seq + 1)
-      if (before && !same(before.hash, prev)) return 'broken-chain'
-      if (after && !same(after.prev, hash)) return 'broken-chain'
-      if (seq === 1 && prev.some((byte) => byte !== 0)) return 'broken-chain'
+      if (before && !follows(summary, before)) return 'broken-chain'
+      if (after && !follows(after, summary)) return 'broken-chain'
       return 'new'
     },
     keep: (bytes, summary, receivedMs) => {
@@ -300,7 +312,7 @@ export const openEvidence = async (options: {
     promised: (station, limit) =>
       rangesOf(station)
         .slice(-limit)
-        .map(([first, last]) => ({ first, last, head: new Uint8Array(catalogue.hashOf(station, last)!) })),
+        .map(([first, last]) => ({ first, last, ...catalogue.headOf(station, last) })),
     [Symbol.asyncDispose]: async () => {
       await journal.close()
       await refusedJournal.close()

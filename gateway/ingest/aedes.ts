@@ -2,7 +2,7 @@
 import { createServer, type Socket } from 'node:net'
 import { Aedes } from 'aedes'
 import { verifyToken } from '../reading/token.ts'
-import { parseTopic, topicsOf } from '../reading/topics.ts'
+import { hubTopic, parseTopic, topicsOf } from '../reading/topics.ts'
 import { type Broker, type BrokerEvents, maxPacketBytes } from './broker.ts'
 import { boundedStream, connectionCap } from './limits.ts'
 
@@ -109,10 +109,15 @@ export const openEmbeddedBroker = async (
     authorizeForward: (client, packet) => (mayRead(packet.topic, client) ? packet : null),
   })
 
+  // Stations listen to their receipts and to the hub's key alone; whoever listens to anything else may be a reader.
+  const readers = new Set<object>()
+  aedes.on('clientDisconnect', (client) => readers.delete(client))
   aedes.on('subscribe', (subscriptions, client) => {
     const station = stationOf(client)
     const receipts = station && topicsOf(network, station).receipt
     if (station && subscriptions.some(({ topic }) => topic === receipts)) events.listening(station)
+    if (subscriptions.some(({ topic }) => topic !== receipts && topic !== hubTopic(network)))
+      readers.add(client)
   })
 
   const admit = connectionCap(options.maxConnectionsPerAddress ?? 4096)
@@ -140,6 +145,9 @@ export const openEmbeddedBroker = async (
     kind: `embedded aedes on mqtt://${options.host}:${address.port}`,
     port: address.port,
     connected: true,
+    get hasReaders() {
+      return readers.size > 0
+    },
     publish: (topic, payload, { retain = false } = {}) =>
       aedes.publish(
         { cmd: 'publish', topic, payload: Buffer.from(payload as Uint8Array), qos: 1, retain, dup: false },

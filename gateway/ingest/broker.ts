@@ -6,6 +6,8 @@ export type Broker = AsyncDisposable & {
   /** For people: what it is and where. */
   readonly kind: string
   readonly connected: boolean
+  /** Whether anybody may hear decoded readings; where not, making them is saved. */
+  readonly hasReaders: boolean
   publish(topic: string, payload: Uint8Array | string, options?: { readonly retain?: boolean }): void
 }
 

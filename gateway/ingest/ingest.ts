@@ -99,6 +99,8 @@ export const createIngest = (deps: {
     const contents = readingsOf(envelope)
     if (!contents.ok) return no(contents)
     const summary = summarise(bytes, envelope, contents.readings)
+    if (summary.withheld && summary.declaredWithheld === 0)
+      return no(refused('bad-payload', 'it holds positions, and its header counts no envelope with any'))
     if (summary.lastMs > deps.now() + maxFutureMs)
       return no(refused('future', `readings of ${new Date(summary.lastMs).toISOString()}`))
     return { ok: true, summary }

@@ -62,6 +62,7 @@ export const openExternalBroker = async (options: ExternalBrokerOptions): Promis
   const { host } = new URL(options.url)
   return {
     kind: `broker at ${host}`,
+    hasReaders: true,
     get connected() {
       return client.connected
     },

@@ -87,7 +87,8 @@ type Book = ReturnType<typeof openBook>
 /**
  * The seqs that prove a station's range: from the nearest envelope that ends before it to the nearest that begins
  * behind it, by which a buyer sees that nothing of the range is left out. Such an envelope is anchored and not
- * withheld; where there is none, everything on that side belongs to the proof.
+ * withheld, because only a shown one tells its times and how many before it were withheld; where there is none,
+ * everything on that side belongs to the proof, and its report says that this end is open.
  */
 const reachOf = (
   evidence: BundleDeps['evidence'],

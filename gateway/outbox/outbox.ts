@@ -21,8 +21,8 @@ export type OutboxStatus = {
 }
 
 export type Outbox = AsyncDisposable & {
-  /** The newest envelope ever appended: where the chain goes on. */
-  readonly head: { readonly seq: number; readonly hash: Uint8Array }
+  /** The newest envelope ever appended: where the chain goes on. `withheld` is its count of those with private positions. */
+  readonly head: { readonly seq: number; readonly hash: Uint8Array; readonly withheld: number }
   append(envelope: Uint8Array): void
   /** Resolves when all appended is on disk; only then is it offered by `next`. */
   commit(): Promise<void>
@@ -52,15 +52,23 @@ type Pending = { readonly index: number; readonly hash: Uint8Array }
 // Each save costs an SD card a few pages; a lost one costs nothing but envelopes sent twice.
 const cursorIntervalMs = 10_000
 
-type Cursor = { readonly index: number; readonly seq: number; readonly hash: string }
+type Cursor = {
+  readonly index: number
+  readonly seq: number
+  readonly hash: string
+  readonly withheld: number
+}
 
 /** The cursor file only saves work: when it is old or gone, envelopes are sent again and the hub knows them. */
 const readCursor = (path: string): Cursor | undefined => {
   try {
-    const { index, seq, hash } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Cursor>
+    const { index, seq, hash, withheld = 0 } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Cursor>
     if (typeof hash !== 'string' || fromHex(hash)?.length !== 32) return undefined
-    return Number.isSafeInteger(index) && Number.isSafeInteger(seq)
-      ? { index: index!, seq: seq!, hash }
+    return Number.isSafeInteger(index) &&
+      Number.isSafeInteger(seq) &&
+      Number.isSafeInteger(withheld) &&
+      withheld >= 0
+      ? { index: index!, seq: seq!, hash, withheld }
       : undefined
   } catch {
     return undefined // first start, or a file torn by a power cut
@@ -85,7 +93,10 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const backlog = new Set<number>()
   const uncommitted: number[] = []
   const stored = readCursor(cursorPath)
-  let head = { seq: stored?.seq ?? 0, hash: stored ? fromHex(stored.hash)! : noPrevious }
+  let head: Outbox['head'] =
+    stored === undefined
+      ? { seq: 0, hash: noPrevious, withheld: 0 }
+      : { seq: stored.seq, hash: fromHex(stored.hash)!, withheld: stored.withheld }
   let accepted = 0
   let refusedCount = 0
   let lastRefusal: OutboxStatus['lastRefusal'] = null
@@ -98,11 +109,11 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   for await (const { index, record } of journal.read(Math.max(journal.first, from))) {
     const decoded = decodeEnvelope(record)
     if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
-    const { seq } = decoded.envelope
+    const { seq, withheld } = decoded.envelope
     const hash = envelopeHash(record)
     pending.set(seq, { index, hash })
     backlog.add(seq)
-    if (seq >= head.seq) head = { seq, hash }
+    if (seq >= head.seq) head = { seq, hash, withheld }
   }
 
   const drop = (seq: number): void => {
@@ -128,7 +139,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     if (index === cursorIndex || now() - cursorSavedMs < cursorIntervalMs) return
     cursorIndex = index
     cursorSavedMs = now()
-    const cursor: Cursor = { index, seq: head.seq, hash: toHex(head.hash) }
+    const cursor: Cursor = { index, seq: head.seq, hash: toHex(head.hash), withheld: head.withheld }
     writeFileSync(`${cursorPath}.new`, JSON.stringify(cursor), { mode: 0o600 })
     renameSync(`${cursorPath}.new`, cursorPath)
     await journal.trim(index)
@@ -166,11 +177,11 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       const decoded = decodeEnvelope(envelope)
       if (!decoded.ok || decoded.envelope.seq !== head.seq + 1)
         throw new Error('only the next envelope of the chain goes into the outbox')
-      const { seq } = decoded.envelope
+      const { seq, withheld } = decoded.envelope
       const hash = envelopeHash(envelope)
       pending.set(seq, { index: journal.append(envelope), hash })
       uncommitted.push(seq)
-      head = { seq, hash }
+      head = { seq, hash, withheld }
     },
     commit: async () => {
       await journal.commit()
@@ -203,14 +214,14 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       }
     },
     settle: async (receipt) => {
-      for (const { first, last, head: hash } of receipt.accepted) {
+      for (const { first, last, head: hash, withheld } of receipt.accepted) {
         const mine = last === head.seq ? head.hash : pending.get(last)?.hash
         if (mine !== undefined && !equalBytes(mine, hash)) {
           conflict = last
           continue
         }
         // A disk restored from an older copy: the hub knows envelopes that this outbox has forgotten.
-        if (last > head.seq) head = { seq: last, hash }
+        if (last > head.seq) head = { seq: last, hash, withheld: Math.max(withheld, head.withheld) }
         for (const seq of pending.keys()) {
           if (seq > last) break
           if (seq < first) continue

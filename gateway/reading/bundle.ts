@@ -32,7 +32,10 @@ export type BundleAnchor = {
   readonly proof: readonly Uint8Array[]
 }
 
-/** The exact envelope, or of a private one (position fixes) its sequence number and leaf hash. */
+/**
+ * The exact envelope, or of a private one (position fixes) its sequence number and leaf hash. That it is private is
+ * the hub's word, which the count of withheld ones in the shown envelopes on both sides confirms or refutes.
+ */
 export type BundleLeaf = { readonly bytes: Uint8Array } | { readonly seq: number; readonly hash: Uint8Array }
 
 /** Neighbouring leaves of one station from place `first` of the batch's tree on, and their range proof. */

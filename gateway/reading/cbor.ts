@@ -7,6 +7,13 @@ import { compareBytes } from './bytes.ts'
 
 const initialBytes = 512
 
+// A writer's memory goes back here when it has finished: fresh memory costs more than a small message does. A few are
+// enough for messages written while others are open; what grew large is let go.
+const spares: Uint8Array[] = []
+const keptSpares = 4
+const none = new Uint8Array(0)
+const keptBytes = 64 * 1024
+
 /** The least integer written and accepted: cbor-x misreads negative ones of 64 bits (-2^32 - 1 becomes -1). */
 const leastInt = -(2 ** 32)
 
@@ -15,39 +22,46 @@ const cose1Tag = 0xd2
 
 /** Writes CBOR items one after the other, each in its shortest form. Map keys are the caller's to order. */
 export class CborWriter {
-  #bytes = new Uint8Array(initialBytes)
-  #view = new DataView(this.#bytes.buffer)
+  #bytes = spares.pop() ?? new Uint8Array(initialBytes)
   #length = 0
 
   #reserve(more: number): void {
     if (this.#length + more <= this.#bytes.length) return
-    const bytes = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more))
+    const bytes = new Uint8Array(Math.max(initialBytes, this.#bytes.length * 2, this.#length + more))
     bytes.set(this.#bytes.subarray(0, this.#length))
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer)
   }
 
   #head(major: number, argument: number): void {
     this.#reserve(9)
+    const bytes = this.#bytes
     const type = major << 5
-    if (argument < 24) this.#bytes[this.#length++] = type | argument
+    let at = this.#length
+    if (argument < 24) bytes[at++] = type | argument
     else if (argument < 0x100) {
-      this.#bytes[this.#length++] = type | 24
-      this.#bytes[this.#length++] = argument
+      bytes[at++] = type | 24
+      bytes[at++] = argument
     } else if (argument < 0x1_0000) {
-      this.#bytes[this.#length++] = type | 25
-      this.#view.setUint16(this.#length, argument)
-      this.#length += 2
-    } else if (argument < 0x1_0000_0000) {
-      this.#bytes[this.#length++] = type | 26
-      this.#view.setUint32(this.#length, argument)
-      this.#length += 4
+      bytes[at++] = type | 25
+      bytes[at++] = argument >>> 8
+      bytes[at++] = argument
     } else {
-      this.#bytes[this.#length++] = type | 27
-      this.#view.setUint32(this.#length, Math.floor(argument / 0x1_0000_0000))
-      this.#view.setUint32(this.#length + 4, argument % 0x1_0000_0000)
-      this.#length += 8
+      if (argument < 0x1_0000_0000) bytes[at++] = type | 26
+      else {
+        const high = Math.floor(argument / 0x1_0000_0000)
+        bytes[at++] = type | 27
+        bytes[at++] = high >>> 24
+        bytes[at++] = high >>> 16
+        bytes[at++] = high >>> 8
+        bytes[at++] = high
+      }
+      const low = argument >>> 0
+      bytes[at++] = low >>> 24
+      bytes[at++] = low >>> 16
+      bytes[at++] = low >>> 8
+      bytes[at++] = low
     }
+    this.#length = at
   }
 
   /** An integer from -2^32 to 2^53 - 1. */
@@ -66,20 +80,18 @@ export class CborWriter {
 
   text(value: string): this {
     const length = value.length
-    this.#reserve(9 + 3 * length)
-    const start = this.#length
-    // Ids, models and reasons are short ASCII: write them in place, and encode only what is not.
-    if (length < 24) {
-      for (let at = 0; at < length; at++) {
-        const unit = value.charCodeAt(at)
-        if (unit > 0x7f) return this.#encodedText(value)
-        this.#bytes[start + 1 + at] = unit
-      }
-      this.#bytes[start] = 0x60 | length
-      this.#length = start + 1 + length
-      return this
+    // Ids, models, reasons and content types are short ASCII: write them in place, and encode only what is not.
+    if (length >= 0x100) return this.#encodedText(value)
+    this.#reserve(9 + length)
+    const start = this.#length + (length < 24 ? 1 : 2)
+    for (let at = 0; at < length; at++) {
+      const unit = value.charCodeAt(at)
+      if (unit > 0x7f) return this.#encodedText(value)
+      this.#bytes[start + at] = unit
     }
-    return this.#encodedText(value)
+    this.#head(3, length)
+    this.#length += length
+    return this
   }
 
   #encodedText(value: string): this {
@@ -118,6 +130,10 @@ export class CborWriter {
   finish(): Uint8Array {
     const done = this.#bytes.slice(0, this.#length)
     this.#length = 0
+    if (spares.length < keptSpares && this.#bytes.length <= keptBytes) {
+      spares.push(this.#bytes)
+      this.#bytes = none
+    }
     return done
   }
 }

@@ -18,6 +18,7 @@ const bitsFor = (value: number): number => {
 /** Most significant bit first; the last byte is filled with zero bits. `scale` steps stay exact below 2^53. */
 const pack = (differences: readonly number[], least: number, width: number): Uint8Array => {
   const packed = new Uint8Array(Math.ceil((differences.length * width) / 8))
+  if (width <= 24) return packNarrow(differences, least, width, packed)
   let at = 0
   let pending = 0
   let bits = 0
@@ -34,6 +35,29 @@ const pack = (differences: readonly number[], least: number, width: number): Uin
     }
   }
   if (bits > 0) packed[at] = pending * 2 ** (8 - bits)
+  return packed
+}
+
+/** The same for widths that 32-bit arithmetic holds, which nearly all columns have. */
+const packNarrow = (
+  differences: readonly number[],
+  least: number,
+  width: number,
+  packed: Uint8Array,
+): Uint8Array => {
+  let at = 0
+  let pending = 0
+  let bits = 0
+  for (let index = 0; index < differences.length; index++) {
+    pending = (pending << width) | (differences[index]! - least)
+    bits += width
+    while (bits >= 8) {
+      bits -= 8
+      packed[at++] = pending >>> bits
+    }
+    pending &= (1 << bits) - 1
+  }
+  if (bits > 0) packed[at] = pending << (8 - bits)
   return packed
 }
 

@@ -19,7 +19,10 @@ export const readingsOf = (
       ? decodeSenmlReadings(envelope.payload)
       : refused('unsupported-content', `content type ${envelope.contentType}`)
 
-/** What is kept of an envelope beside its bytes: who, which, when, how much, and whether it may be handed out. */
+/**
+ * What is kept of an envelope beside its bytes: who, which, when, how much, and whether it may be handed out.
+ * `declaredWithheld` is the signer's own count of those that may not, up to this one.
+ */
 export type Summary = {
   readonly station: string
   readonly seq: number
@@ -29,10 +32,12 @@ export type Summary = {
   readonly lastMs: number
   readonly readings: number
   readonly withheld: boolean
+  readonly declaredWithheld: number
 }
 
-const isPrivate = (reading: Reading): boolean =>
-  reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true)
+/** Whether any of an envelope's readings tells a position: then it is signed, kept and anchored, and not handed out. */
+export const holdPositions = (readings: readonly Reading[]): boolean =>
+  readings.some((reading) => reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true))
 
 /** Summary of an envelope's exact bytes, already decoded; `withheld` when any of its readings tells a position. */
 export const summarise = (bytes: Uint8Array, envelope: Envelope, readings: readonly Reading[]): Summary => {
@@ -50,6 +55,7 @@ export const summarise = (bytes: Uint8Array, envelope: Envelope, readings: reado
     firstMs,
     lastMs,
     readings: readings.length,
-    withheld: readings.some(isPrivate),
+    withheld: holdPositions(readings),
+    declaredWithheld: envelope.withheld,
   }
 }

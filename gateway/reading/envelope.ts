@@ -17,20 +17,25 @@ const sourceNames = Object.keys(clockSources) as ClockSource[]
 export type Clock = { readonly source: ClockSource; readonly ageS: number; readonly errorMs: number }
 
 /** Our header parameters, from the range that RFC 9052 leaves to private use. */
-export const envelopeLabels = { seq: -70001, prev: -70002, clock: -70003 } as const
+export const envelopeLabels = { seq: -70001, prev: -70002, clock: -70003, withheld: -70004 } as const
 
 const clockLabels = { source: 1, age: 2, error: 3 } as const
 
 /** 32 zero bytes: what the first envelope of a signer follows. */
 export const noPrevious: Uint8Array = new Uint8Array(32)
 
-/** An envelope's head. `seq` starts at 1 and grows by one per envelope; `prev` is SHA-256 of the one before. */
+/**
+ * An envelope's head. `seq` starts at 1 and grows by one per envelope; `prev` is SHA-256 of the one before. `withheld`
+ * is how many of this signer's envelopes up to and including this one hold private positions: a hub hands those out as
+ * hashes only, and by the count it cannot pass off another envelope as one of them. Not in the bytes where it is 0.
+ */
 export type EnvelopeHead = {
   readonly contentType: string | number
   readonly kid: Uint8Array
   readonly seq: number
   readonly prev: Uint8Array
   readonly clock: Clock
+  readonly withheld: number
 }
 
 /** An envelope taken apart, not yet verified. */
@@ -38,14 +43,22 @@ export type Envelope = EnvelopeHead & Pick<Sign1, 'protectedBytes' | 'payload' |
 
 /** Signs a payload; the answer is what goes over the wire, into evidence and, hashed, under the root. */
 export const signEnvelope = (
-  head: Pick<EnvelopeHead, 'seq' | 'prev' | 'clock'> & { readonly contentType?: string | number },
+  head: Pick<EnvelopeHead, 'seq' | 'prev' | 'clock'> & {
+    readonly contentType?: string | number
+    readonly withheld?: number
+  },
   payload: Uint8Array,
   network: string,
   signer: Signer,
 ): Uint8Array => {
   const writer = new CborWriter()
   const contentType = head.contentType ?? readingsContentType
-  writer.map(6).int(headerLabels.alg).int(algorithms.ed25519).int(headerLabels.contentType)
+  const withheld = head.withheld ?? 0
+  writer
+    .map(withheld === 0 ? 6 : 7)
+    .int(headerLabels.alg)
+    .int(algorithms.ed25519)
+  writer.int(headerLabels.contentType)
   if (typeof contentType === 'number') writer.int(contentType)
   else writer.text(contentType)
   writer.int(headerLabels.kid).bytes(keyId(signer.publicKey))
@@ -55,6 +68,7 @@ export const signEnvelope = (
   writer.int(clockLabels.source).int(clockSources[head.clock.source])
   writer.int(clockLabels.age).int(head.clock.ageS)
   writer.int(clockLabels.error).int(head.clock.errorMs)
+  if (withheld !== 0) writer.int(envelopeLabels.withheld).int(withheld)
   return signSign1(writer.finish(), payload, network, signer)
 }
 
@@ -72,7 +86,9 @@ export const decodeEnvelope = (
   if (!decoded.ok) return decoded
   const { header, protectedBytes, payload, signature } = decoded.sign1
   const bad = (what: string): Refused => refused('malformed', what)
-  if (header.size !== 6) return bad('a protected header has exactly six parameters')
+  const counts = header.has(envelopeLabels.withheld)
+  if (header.size !== (counts ? 7 : 6))
+    return bad('a protected header has six parameters, and at most the count of withheld ones besides')
   const contentType = header.get(headerLabels.contentType)
   if (typeof contentType !== 'string' && !isUint(contentType)) return bad('content type is text or a number')
   const kid = header.get(headerLabels.kid)
@@ -89,6 +105,9 @@ export const decodeEnvelope = (
   const sourceName = isUint(source) ? sourceNames[source] : undefined
   if (sourceName === undefined || !isUint(ageS) || !isUint(errorMs))
     return bad('clock has a source, an age and an error')
+  const withheld = counts ? header.get(envelopeLabels.withheld) : 0
+  if (!isUint(withheld) || (counts && withheld < 1) || withheld > seq)
+    return bad('the count of withheld ones is a number from 1 to seq, or absent')
   return {
     ok: true,
     envelope: {
@@ -97,6 +116,7 @@ export const decodeEnvelope = (
       seq,
       prev: prev.slice(),
       clock: { source: sourceName, ageS, errorMs },
+      withheld,
       protectedBytes,
       payload,
       signature,

@@ -25,8 +25,18 @@ export const keyFault = (publicKey: Uint8Array): KeyFault | undefined => {
   return undefined
 }
 
+// A signer hashes the same key for each of its envelopes.
+const ids = new WeakMap<Uint8Array, Uint8Array>()
+
 /** The 16-byte key id (COSE `kid`): the first half of SHA-256 over the raw public key. */
-export const keyId = (publicKey: Uint8Array): Uint8Array => sha256(publicKey).slice(0, 16)
+export const keyId = (publicKey: Uint8Array): Uint8Array => {
+  let id = ids.get(publicKey)
+  if (id === undefined) {
+    id = sha256(publicKey).slice(0, 16)
+    ids.set(publicKey, id)
+  }
+  return id
+}
 
 /** The station id: its key id in lower-case hex, 32 characters. */
 export const stationId = (publicKey: Uint8Array): string => toHex(keyId(publicKey))

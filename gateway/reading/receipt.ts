@@ -8,8 +8,16 @@ import { type Refusal, type Refused, refusalCoded, refusals, refused } from './r
 
 export const receiptContentType = 'application/vnd.groundtruth.receipt+cbor'
 
-/** Envelopes `first` to `last` are kept; `head` is SHA-256 of envelope `last`, which names all before it by `prev`. */
-export type AcceptedRange = { readonly first: number; readonly last: number; readonly head: Uint8Array }
+/**
+ * Envelopes `first` to `last` are kept; `head` is SHA-256 of envelope `last`, which names all before it by `prev`, and
+ * `withheld` its count of envelopes with private positions: with both, a station whose disk forgot them can go on.
+ */
+export type AcceptedRange = {
+  readonly first: number
+  readonly last: number
+  readonly head: Uint8Array
+  readonly withheld: number
+}
 
 /** An envelope that was not kept, named by its own hash: a forger on the broker cannot have another one dropped. */
 export type RefusedEnvelope = { readonly seq: number; readonly reason: Refusal; readonly hash: Uint8Array }
@@ -34,7 +42,8 @@ export const signReceipt = (receipt: Receipt, network: string, hub: Signer): Uin
   if (station?.length !== 16) throw new RangeError(`a station id has 32 hex digits: ${receipt.station}`)
   const writer = new CborWriter().map(4).int(0).bytes(station).int(1).int(receipt.issuedMs)
   writer.int(2).array(receipt.accepted.length)
-  for (const { first, last, head } of receipt.accepted) writer.array(3).int(first).int(last).bytes(head)
+  for (const { first, last, head, withheld } of receipt.accepted)
+    writer.array(4).int(first).int(last).bytes(head).int(withheld)
   writer.int(3).array(receipt.refused.length)
   for (const { seq, reason, hash } of receipt.refused)
     writer.array(3).int(seq).int(refusals[reason].code).bytes(hash)
@@ -76,12 +85,12 @@ export const verifyReceipt = (
   if (!Array.isArray(acceptedItems) || !Array.isArray(refusedItems)) return bad('a receipt holds two lists')
   const accepted: AcceptedRange[] = []
   for (const item of acceptedItems) {
-    if (!Array.isArray(item) || item.length !== 3) return bad('an accepted range has three items')
-    const [first, last, head] = item
-    if (!isUint(first) || !isUint(last) || first < 1 || last < first || !isHash(head))
-      return bad('an accepted range is first, last, hash')
+    if (!Array.isArray(item) || item.length !== 4) return bad('an accepted range has four items')
+    const [first, last, head, withheld] = item
+    if (!isUint(first) || !isUint(last) || first < 1 || last < first || !isHash(head) || !isUint(withheld))
+      return bad('an accepted range is first, last, hash, count')
     if (first <= (accepted.at(-1)?.last ?? 0)) return bad('accepted ranges ascend')
-    accepted.push({ first, last, head: head.slice() })
+    accepted.push({ first, last, head: head.slice(), withheld })
   }
   const refusedEnvelopes: RefusedEnvelope[] = []
   for (const item of refusedItems) {

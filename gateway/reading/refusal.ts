@@ -20,10 +20,14 @@ export const refusals = {
   'broken-chain': {
     code: 9,
     again: false,
-    text: 'does not follow the envelope before it (prev hash differs)',
+    text: 'does not follow the envelope before it (prev hash or count of withheld ones differs)',
   },
   future: { code: 10, again: true, text: 'holds readings from the future' },
-  'bad-payload': { code: 11, again: false, text: 'signed, but the readings in it cannot be read' },
+  'bad-payload': {
+    code: 11,
+    again: false,
+    text: 'signed, but its readings cannot be read, or do not fit its header',
+  },
   'unsupported-algorithm': { code: 12, again: false, text: 'neither Ed25519 nor EdDSA' },
   'unsupported-content': { code: 13, again: false, text: 'a content type that this hub does not read' },
   'weak-key': { code: 14, again: false, text: 'the key is of small or mixed order' },

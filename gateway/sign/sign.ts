@@ -11,22 +11,27 @@ export type SealLimits = { readonly maxReadings: number; readonly maxAgeMs: numb
 
 export const defaultLimits: SealLimits = { maxReadings: 50, maxAgeMs: 5_000 }
 
-/** What the sealer needs of the outbox: the end of the chain, and a place to put the next link durably. */
+/**
+ * What the sealer needs of the outbox: the end of the chain, and a place to put the next link durably. `withheld` of
+ * the head is what its envelope declares: how many envelopes up to it hold private positions.
+ */
 export type Chain = {
-  readonly head: { readonly seq: number; readonly hash: Uint8Array }
+  readonly head: { readonly seq: number; readonly hash: Uint8Array; readonly withheld: number }
   append(envelope: Uint8Array): void
   commit(): Promise<void>
 }
 
 export type Sealer = {
-  /** Takes a reading; resolves at once, or after the commit that a full envelope caused (back-pressure). */
+  /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
   add(reading: Reading): Promise<void>
   /** Seals what is open and waits until it is on disk. */
   flush(): Promise<void>
 }
 
+type Lane = 'private' | 'open'
+
 /** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
-const laneOf = (reading: Reading): 'private' | 'open' =>
+const laneOf = (reading: Reading): Lane =>
   reading.values.some((value) => quantityCoded(value.quantity)?.private) ? 'private' : 'open'
 
 /**
@@ -49,22 +54,22 @@ export const createSealer = (deps: {
       const timer = setTimeout(run, ms)
       return () => clearTimeout(timer)
     })
-  const open = new Map<string, { readings: Reading[]; cancel: () => void }>()
+  const open = new Map<Lane, { readings: Reading[]; cancel: () => void }>()
 
   /** Signs readings into one envelope, or into more where one would grow beyond what a hub accepts. */
-  const seal = (readings: readonly Reading[]): void => {
-    const envelope = sealOne(readings)
+  const seal = (readings: readonly Reading[], lane: Lane): void => {
+    const envelope = sealOne(readings, lane)
     if (envelope !== undefined) {
       deps.chain.append(envelope)
       return
     }
     const half = readings.length >> 1
     if (half === 0) throw new Error('one reading does not fit an envelope')
-    seal(readings.slice(0, half))
-    seal(readings.slice(half))
+    seal(readings.slice(0, half), lane)
+    seal(readings.slice(half), lane)
   }
 
-  const sealOne = (readings: readonly Reading[]): Uint8Array | undefined => {
+  const sealOne = (readings: readonly Reading[], lane: Lane): Uint8Array | undefined => {
     let payload: Uint8Array
     try {
       payload = encodeReadings(readings)
@@ -72,19 +77,30 @@ export const createSealer = (deps: {
       if (error instanceof RangeError && readings.length > 1) return undefined // the clock jumped in between
       throw error
     }
-    const { seq, hash } = deps.chain.head
-    const head = { seq: seq + 1, prev: hash, clock: deps.clock() }
+    const { seq, hash, withheld } = deps.chain.head
+    const head = {
+      seq: seq + 1,
+      prev: hash,
+      clock: deps.clock(),
+      withheld: withheld + (lane === 'private' ? 1 : 0),
+    }
     const envelope = signEnvelope(head, payload, deps.network, deps.signer)
     return envelope.length <= envelopeBounds.maxBytes ? envelope : undefined
   }
 
-  const close = async (lane: string): Promise<void> => {
+  let lastCommit: Promise<void> = Promise.resolve()
+
+  /** Seals a lane. Waits for the commit before its own: sensors may be one commit ahead of the disk, no more. */
+  const close = async (lane: Lane): Promise<void> => {
     const batch = open.get(lane)
     if (batch === undefined) return
     open.delete(lane)
     batch.cancel()
-    seal(batch.readings)
-    await deps.chain.commit()
+    seal(batch.readings, lane)
+    const before = lastCommit
+    lastCommit = deps.chain.commit()
+    lastCommit.catch(deps.failed)
+    await before
   }
 
   return {
@@ -100,6 +116,7 @@ export const createSealer = (deps: {
     },
     flush: async () => {
       for (const lane of [...open.keys()]) await close(lane)
+      await lastCommit
     },
   }
 }

@@ -50,7 +50,9 @@ export type ProvenReading = Reading & {
 /**
  * What is proven of one station. Within `fromMs` <= time < `toMs`, inside the time asked, it has no readings but those
  * here: except in `missing` (never received, says the hub), `pending` (not anchored yet) and `withheld` (position
- * fixes, says the hub). `first` and `last` are the seqs that the bundle reaches, neighbours of the range included.
+ * fixes: as many as the station signed, but for those in `unconfirmed`, which are the hub's word). `jumps` are pairs
+ * of shown envelopes whose signed counts of position fixes cannot both be right. `first` and `last` are the seqs that
+ * the bundle reaches, neighbours of the range included.
  */
 export type StationReport = {
   readonly station: string
@@ -59,11 +61,13 @@ export type StationReport = {
   readonly envelopes: number
   readonly readings: number
   readonly withheld: readonly Range[]
+  readonly unconfirmed: readonly Range[]
+  readonly jumps: readonly Range[]
   readonly missing: readonly Range[]
   readonly pending: readonly Range[]
   readonly fromMs: number
   readonly toMs: number
-  /** The whole time asked is covered, and nothing is missing or pending. */
+  /** The whole time asked is covered, and nothing is missing, pending or unconfirmed. */
   readonly complete: boolean
 }
 
@@ -109,6 +113,15 @@ export type Checked =
 export const passed = (text: string): Checked => ({ ok: true, text })
 
 export const failed = (text: string, where: Omit<Failure, 'step' | 'text'> = {}): Checked => ({
+  ok: false,
+  text,
+  ...where,
+})
+
+export type Fault = Extract<Checked, { ok: false }>
+
+/** A check of many things that found one wrong. */
+export const fault = (text: string, where: Omit<Failure, 'step' | 'text'>): Fault => ({
   ok: false,
   text,
   ...where,

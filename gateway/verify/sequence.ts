@@ -9,7 +9,8 @@ import { noPrevious } from '../reading/envelope.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
 import type { StationSpan } from '../reading/statement.ts'
 import { type Entry, entryName } from './entries.ts'
-import { type Checked, type Failure, failed, rangesText, type StationReport, when } from './report.ts'
+import { type Fault, fault, rangesText, type StationReport, when } from './report.ts'
+import { checkWithheld, withheldTexts } from './withheld.ts'
 
 /** What one batch says of the station: its span, the place of its first leaf, and its entries in the bundle. */
 export type BatchView = {
@@ -18,9 +19,6 @@ export type BatchView = {
   readonly start: number
   readonly entries: readonly Entry[]
 }
-
-type Fault = Extract<Checked, { ok: false }>
-const fault = (text: string, where: Omit<Failure, 'step' | 'text'>): Fault => failed(text, where) as Fault
 
 /** Where the entries of one batch stand against its statement; see also `hiddenFault`. */
 export const placeFault = ({ batch, span, start, entries }: BatchView): Fault | undefined => {
@@ -103,10 +101,9 @@ const holesText = (report: StationReport): string[] => [
 
 /** One line for people. */
 export const stationText = (report: StationReport, scope: BundleScope): string => {
-  const { station, first, last, withheld, fromMs, toMs } = report
+  const { station, first, last, fromMs, toMs } = report
   const parts = [`station ${station}: envelopes ${first} to ${last}`]
-  if (withheld.length > 0) parts.push(`${rangesText(withheld)} withheld by the hub as private positions`)
-  parts.push(...holesText(report))
+  parts.push(...withheldTexts(report), ...holesText(report))
   if (fromMs >= toMs) parts.push('nothing is proven about the time asked')
   else if (fromMs > scope.fromMs && toMs < scope.toMs)
     parts.push(`proven only ${when(fromMs)} to ${when(toMs)}`)
@@ -130,7 +127,6 @@ export const checkSequence = (
   const low = entries[0]!.seq
   const high = entries.at(-1)!.seq
   let present: Range[] = []
-  let withheld: Range[] = []
   for (const [at, entry] of entries.entries()) {
     if (entry.seq === entries[at - 1]?.seq)
       return fault(`${entryName(entry)} is in batch ${entries[at - 1]!.batch} too`, {
@@ -140,7 +136,6 @@ export const checkSequence = (
         seq: entry.seq,
       })
     present = addRange(present, entry.seq)
-    if (entry.held === null) withheld = addRange(withheld, entry.seq)
   }
   for (const view of batches) {
     const hidden = hiddenFault(view, low, high)
@@ -170,10 +165,14 @@ export const checkSequence = (
       station,
       seq: wrongly[0],
     })
+  const counts = checkWithheld(entries)
+  if (!counts.ok) return counts
+  const { withheld, unconfirmed, jumps } = counts
   const held = entries.flatMap((entry) => entry.held ?? [])
   const [earliest, latest] = [held[0], held.at(-1)]
-  const opens = low === 1 || (earliest !== undefined && earliest.lastMs < scope.fromMs)
-  const closes = latest !== undefined && latest.firstMs >= scope.toMs
+  // A withheld envelope at an end has no times to tell, and nothing behind it to tell what it is.
+  const opens = low === 1 || (entries[0]!.held !== null && earliest!.lastMs < scope.fromMs)
+  const closes = entries.at(-1)!.held !== null && latest!.firstMs >= scope.toMs
   // Who has an earlier or later envelope in a batch of this bundle and does not show it hides where the time ends.
   for (const { batch, span } of batches) {
     const [cut, seq] = !opens && span.first < low ? ['begins with', low] : ['ends with', high]
@@ -193,11 +192,13 @@ export const checkSequence = (
       last: high,
       envelopes: held.length,
       withheld,
+      unconfirmed,
+      jumps,
       missing: declared.missing,
       pending: declared.pending,
       fromMs,
       toMs,
-      complete: opens && closes && holes.length === 0,
+      complete: opens && closes && holes.length === 0 && unconfirmed.length === 0,
     },
   }
 }

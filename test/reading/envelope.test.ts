@@ -49,6 +49,24 @@ describe('an envelope', () => {
     expect(fits(bytes)).toBe(true)
   })
 
+  it('carries the count of withheld envelopes only where there is one to carry', () => {
+    const signed = (withheld?: number) =>
+      signEnvelope(
+        { seq: 300, prev: noPrevious, clock, ...(withheld === undefined ? {} : { withheld }) },
+        payload,
+        'test',
+        station,
+      )
+    expect(toHex(signed(0))).toBe(toHex(signed()))
+    expect(decodeEnvelope(signed())).toMatchObject({ ok: true, envelope: { withheld: 0 } })
+    for (const withheld of [1, 23, 24, 300]) {
+      expect(decodeEnvelope(signed(withheld))).toMatchObject({ ok: true, envelope: { seq: 300, withheld } })
+      expect(fits(signed(withheld))).toBe(true)
+    }
+    expect(signed(23).length - signed().length).toBe(6)
+    expect(decodeEnvelope(signed(301))).toMatchObject({ ok: false, reason: 'malformed' })
+  })
+
   it('is the same bytes whether its parts are Buffers or Uint8Arrays', () => {
     const head = { seq: 2, prev: Buffer.alloc(32, 3), clock }
     const fromBuffers = signEnvelope(head, Buffer.from(payload), 'test', {
@@ -79,8 +97,8 @@ describe('an envelope', () => {
 
   it('is refused when its head is out of form, though signed', () => {
     const kid = keyId(station.publicKey)
-    const head = (change: (writer: CborWriter) => void): unknown => {
-      const writer = new CborWriter().map(6).int(1).int(-19)
+    const head = (change: (writer: CborWriter) => void, parameters = 6): unknown => {
+      const writer = new CborWriter().map(parameters).int(1).int(-19)
       change(writer)
       const bytes = writer.finish()
       const signature = station.sign(toBeSigned(bytes, payload, 'test'))
@@ -118,5 +136,18 @@ describe('an envelope', () => {
     expect(head(rest(-1, 32, 0))).toBe('seq is a number from 1')
     expect(head(rest(1, 31, 0))).toBe('prev has 32 bytes')
     expect(head(rest(1, 32, 4))).toBe('clock has a source, an age and an error')
+    const also = (label: number, value: number) => (writer: CborWriter) => {
+      rest(5, 32, 0)(writer)
+      writer.int(label).int(value)
+    }
+    expect(head(also(-70004, 1), 7)).toBe('ok')
+    expect(head(also(-70004, 5), 7)).toBe('ok')
+    for (const count of [0, -1, 6])
+      expect(head(also(-70004, count), 7)).toBe(
+        'the count of withheld ones is a number from 1 to seq, or absent',
+      )
+    expect(head(also(-70005, 1), 7)).toBe(
+      'a protected header has six parameters, and at most the count of withheld ones besides',
+    )
   })
 })

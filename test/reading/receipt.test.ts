@@ -13,8 +13,8 @@ const receipt: Receipt = {
   station: stationId(signerOf(2).publicKey),
   issuedMs: 1_763_700_000_000,
   accepted: [
-    { first: 1, last: 40, head: hash(1) },
-    { first: 42, last: 42, head: hash(2) },
+    { first: 1, last: 40, head: hash(1), withheld: 0 },
+    { first: 42, last: 42, head: hash(2), withheld: 7 },
   ],
   refused: [
     { seq: 41, reason: 'future', hash: hash(3) },
@@ -37,6 +37,7 @@ describe('a receipt', () => {
         first: 2 ** 40 + 3 * at,
         last: 2 ** 40 + 3 * at + 1,
         head: hash(at),
+        withheld: 2 ** 40,
       })),
       refused: Array.from({ length: maxRanges }, (_, at) => ({
         seq: 2 ** 40 + 3 * at + 2,
@@ -76,12 +77,13 @@ describe('a receipt', () => {
     const wrong = (accepted: Receipt['accepted']): unknown =>
       verifyReceipt(signReceipt({ ...receipt, accepted }, 'test', hub), 'test', hub.publicKey)
     const head = hash(0)
-    expect(wrong([{ first: 0, last: 1, head }])).toMatchObject({ reason: 'malformed' })
-    expect(wrong([{ first: 5, last: 4, head }])).toMatchObject({ reason: 'malformed' })
+    const withheld = 0
+    expect(wrong([{ first: 0, last: 1, head, withheld }])).toMatchObject({ reason: 'malformed' })
+    expect(wrong([{ first: 5, last: 4, head, withheld }])).toMatchObject({ reason: 'malformed' })
     expect(
       wrong([
-        { first: 5, last: 9, head },
-        { first: 9, last: 10, head },
+        { first: 5, last: 9, head, withheld },
+        { first: 9, last: 10, head, withheld },
       ]),
     ).toMatchObject({ detail: 'accepted ranges ascend' })
   })
