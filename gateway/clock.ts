@@ -9,12 +9,23 @@ const synchronized = '/run/systemd/timesync/synchronized'
 const ntpErrorMs = 50
 const driftPerS = 20e-6
 
+// Looking at a file costs more than signing does, and a minute makes no difference to what it says.
+const lookEveryMs = 60_000
+let lookedMs = Number.NEGATIVE_INFINITY
+let setMs: number | undefined
+
+const lastSetMs = (): number | undefined => {
+  if (performance.now() - lookedMs > lookEveryMs) {
+    lookedMs = performance.now()
+    setMs = statSync(synchronized, { throwIfNoEntry: false })?.mtimeMs
+  }
+  return setMs
+}
+
 /** The clock header of an envelope signed now. With source `none`, age and error are zero and mean nothing. */
 export const systemClock = (): Clock => {
-  try {
-    const ageS = Math.max(0, Math.floor((Date.now() - statSync(synchronized).mtimeMs) / 1000))
-    return { source: 'ntp', ageS, errorMs: Math.ceil(ntpErrorMs + ageS * driftPerS * 1000) }
-  } catch {
-    return { source: 'none', ageS: 0, errorMs: 0 }
-  }
+  const since = lastSetMs()
+  if (since === undefined) return { source: 'none', ageS: 0, errorMs: 0 }
+  const ageS = Math.max(0, Math.floor((Date.now() - since) / 1000))
+  return { source: 'ntp', ageS, errorMs: Math.ceil(ntpErrorMs + ageS * driftPerS * 1000) }
 }

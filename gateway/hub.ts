@@ -1,23 +1,19 @@
 /** The network half: broker -> ingest -> evidence -> quality -> store, anchor -> chain, market, in the order data travels. */
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import { type Account, accountOf } from './anchor/account.ts'
+import { accountOf } from './anchor/account.ts'
 import { openAnchorBook, runAnchor } from './anchor/anchor.ts'
-import type { Chain } from './anchor/chain.ts'
-import { openEmbeddedChain } from './anchor/embedded.ts'
-import { openFacade } from './anchor/facade.ts'
-import { httpChain } from './anchor/http.ts'
-import { type HubConfig, readSecret } from './config.ts'
+import { openBroker, openChain, openStore } from './backends.ts'
+import type { HubConfig } from './config.ts'
 import { openEvidence } from './evidence/keep.ts'
-import { openEmbeddedBroker } from './ingest/aedes.ts'
 import type { Broker, BrokerEvents } from './ingest/broker.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
-import { openExternalBroker } from './ingest/mqtt.ts'
 import { openJournal } from './journal/open.ts'
 import { openSecret } from './keys.ts'
+import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
 import { run as serve } from './market/serve.ts'
 import { rules } from './quality/all.ts'
@@ -26,12 +22,8 @@ import { createScorer } from './quality/scorer.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
-import { fromScaled, quantityCoded } from './reading/quantity.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
-import { openEmbeddedStore } from './store/embedded.ts'
 import { runFeed } from './store/feed.ts'
-import { openInfluxStore } from './store/influx.ts'
-import type { Store, StoredReading } from './store/store.ts'
 
 export type HubOptions = {
   readonly config: HubConfig
@@ -39,8 +31,6 @@ export type HubOptions = {
   /** Where evidence and everything made of it lives. */
   readonly directory: string
   readonly signer: Signer
-  /** A directory with a package.json in or above it. */
-  readonly projectRoot: string
   readonly version: string
   readonly log: (message: string) => void
   /** Wraps each step of starting, to show it. */
@@ -60,75 +50,11 @@ export type Hub = {
   readonly done: Promise<void>
 }
 
-// The embedded chain's money: enough for longer than its journal should grow.
-const fundedWei = 10n ** 24n
-
 // An hour of evidence of a small network in one segment; sealed segments are what backups copy.
 const evidenceSegmentBytes = 16 * 1024 * 1024
 const refusedSegmentBytes = 1024 * 1024
 
-// Older readings, as after a rebuild or an outage, are for queries, not for live subscribers.
-const liveMs = 15 * 60_000
-
 const gweiWei = 1_000_000_000
-
-/** The store that is configured, for the hub and for `store rebuild`. */
-export const openStore = async (
-  config: HubConfig['store'],
-  directory: string,
-  log: HubOptions['log'],
-): Promise<Store> => {
-  if (config.influxUrl === undefined) return openEmbeddedStore({ path: join(directory, 'store.sqlite') })
-  return openInfluxStore({
-    url: config.influxUrl,
-    database: config.database,
-    ...(config.username === undefined ? {} : { username: config.username }),
-    ...(config.passwordFile === undefined ? {} : { password: readSecret(config.passwordFile) }),
-    onQuarantine: (reading, error) =>
-      log(`reading ${reading.station}/${reading.seq}/${reading.place} is not in the store: ${error.message}`),
-  })
-}
-
-const openChain = async (
-  { config, directory, projectRoot, log }: HubOptions,
-  account: Account,
-  scope: AsyncDisposableStack,
-): Promise<{ chain: Chain; rpcUrl: string | null }> => {
-  const { rpcUrl, host, port } = config.chain
-  if (rpcUrl !== undefined) return { chain: httpChain({ url: rpcUrl }), rpcUrl: null }
-  const journal = scope.use(
-    await openJournal({ directory: join(directory, 'chain'), maxRecordBytes: 1 << 20 }),
-  )
-  const chain = scope.use(
-    await openEmbeddedChain({
-      journal,
-      projectRoot,
-      funded: [{ address: account.address, balanceWei: fundedWei }],
-      nowMs: Date.now,
-      onGrowth: (count) =>
-        log(`the embedded chain holds ${count} transactions; starting gets slow: use a real one`),
-    }),
-  )
-  const facade = scope.use(await openFacade(chain, { host, port }))
-  return { chain, rpcUrl: facade.url }
-}
-
-/** What live subscribers get of a stored reading. */
-const liveMessage = (reading: StoredReading): string =>
-  JSON.stringify({
-    station: reading.station,
-    sensor: reading.sensor,
-    model: reading.model,
-    time: new Date(reading.timeMs).toISOString(),
-    ...Object.fromEntries(
-      reading.values.map(({ quantity, scaled }) => {
-        const row = quantityCoded(quantity)!
-        return [row.name, scaled === null ? null : fromScaled(row, scaled)]
-      }),
-    ),
-    quality: { score: reading.score, flags: reading.flags, rules: reading.rules },
-    proof: { seq: reading.seq, place: reading.place },
-  })
 
 /** Starts everything and returns when it serves; it runs until the signal aborts. */
 export const startHub = async (options: HubOptions, signal: AbortSignal): Promise<Hub> => {
@@ -141,7 +67,9 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const account = accountOf(openSecret(config.chain.keyFile ?? join(directory, 'chain.key')))
-    const { chain, rpcUrl } = await step('Chain', () => openChain(options, account, scope))
+    const { chain, rpcUrl } = await step('Chain', () =>
+      openChain(config.chain, directory, account, log, scope),
+    )
 
     const evidence = scope.use(
       await step('Evidence', () =>
@@ -183,42 +111,16 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       },
       listening: ingest.remind,
     }
-    const { url: brokerUrl, username, passwordFile, caFile, host, port, anonymousReaders } = config.broker
     const announce = (): void => {
       const said = JSON.stringify({ publicKey: toHex(signer.publicKey) })
       broker?.publish(hubTopic(network), said, { retain: true })
     }
-    let mqttUrl = brokerUrl ?? ''
     // Runs after the broker has closed: what it had taken is decided on before the evidence closes.
     scope.defer(ingest.drain)
-    broker = scope.use(
-      await step('Broker', async (): Promise<Broker> => {
-        if (brokerUrl !== undefined)
-          return openExternalBroker({
-            url: brokerUrl,
-            ...(username === undefined ? {} : { username }),
-            ...(passwordFile === undefined ? {} : { password: readSecret(passwordFile) }),
-            ...(caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') }),
-            events,
-            now: Date.now,
-            warn: log,
-            reconnected: announce,
-          })
-        const embedded = await openEmbeddedBroker({
-          host,
-          port,
-          network,
-          events,
-          now: Date.now,
-          anonymousReaders,
-        })
-        mqttUrl = `mqtt://${host}:${embedded.port}`
-        return embedded
-      }),
-    )
-    broker.publish(hubTopic(network), JSON.stringify({ publicKey: toHex(signer.publicKey) }), {
-      retain: true,
-    })
+    const opened = await step('Broker', () => openBroker(config.broker, network, events, announce, log))
+    broker = scope.use(opened.broker)
+    const { url: mqttUrl } = opened
+    announce()
 
     let storeError: string | undefined
     const metrics = new Registry()
@@ -232,13 +134,12 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
           rules: rulesVersion(rules),
           stored: (readings) => {
             storeError = undefined
-            const oldest = Date.now() - liveMs
-            for (const reading of readings)
-              if (reading.timeMs > oldest)
-                broker?.publish(
-                  topicsOf(network, reading.station).reading(reading.sensor),
-                  liveMessage(reading),
-                )
+            publishLive(readings, {
+              network,
+              hasReaders: () => broker?.hasReaders === true,
+              publish: (topic, message) => broker?.publish(topic, message),
+              nowMs: Date.now,
+            })
           },
           unavailable: (error) => {
             if (storeError === undefined) log(`the store is away, evidence goes on: ${error.message}`)

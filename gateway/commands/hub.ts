@@ -20,7 +20,6 @@ export const hub = async (options: SharedOptions & PortOptions, version: string)
       config: config.hub,
       network: config.network,
       directory,
-      projectRoot: import.meta.dirname,
       signer: openKey(
         config.hub.key ?? `file:${join(directory, 'hub.key')}`,
         credentialsDirectory(process.env),

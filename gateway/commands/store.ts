@@ -1,9 +1,9 @@
 /** `groundtruth store rebuild` */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openStore } from '../backends.ts'
 import { lockData } from '../data-lock.ts'
 import { openEvidence } from '../evidence/keep.ts'
-import { openStore } from '../hub.ts'
 import { openJournal } from '../journal/open.ts'
 import type { SharedOptions } from '../main.ts'
 import { rules } from '../quality/all.ts'

@@ -70,7 +70,6 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
       config: config.hub,
       network: config.network,
       directory: hubDirectory,
-      projectRoot: import.meta.dirname,
       signer: openKey(config.hub.key ?? `file:${join(hubDirectory, 'hub.key')}`, credentials),
       version,
       log,
