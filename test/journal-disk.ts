@@ -225,9 +225,8 @@ const diskOf = (live: Names, durable: Names, unsynced: readonly NameChange[]): M
 export const withoutSync = (files: JournalFiles): JournalFiles => ({
   ...files,
   syncDirectory: async () => {},
-  open: async (path, how) => ({
-    ...(await files.open(path, how)),
-    datasync: async () => {},
-    sync: async () => {},
-  }),
+  open: async (path, how) => {
+    const file = await files.open(path, how)
+    return { ...file, writeThrough: file.write, datasync: async () => {}, sync: async () => {} }
+  },
 })

@@ -1,7 +1,9 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 as zlibCrc32 } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { crc32 } from '#gateway/journal/crc.ts'
 import type { JournalFiles } from '#gateway/journal/files.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { memoryDisk, systemError } from '#test/journal-disk.ts'
@@ -373,4 +375,59 @@ describe('a disk that fails', () => {
     await expect(journal.get(3)).rejects.toMatchObject({ code: 'EIO' })
     await expect(all(journal)).rejects.toMatchObject({ code: 'EIO' })
   })
+})
+
+describe('a disk that writes through', () => {
+  /** The same disk where one call does both. */
+  const throughFiles = (disk: JournalFiles): JournalFiles => ({
+    ...disk,
+    open: async (path, how) => {
+      const file = await disk.open(path, how)
+      const writeThrough = async (bytes: Uint8Array, position: number) => {
+        const taken = await file.write(bytes, position)
+        await file.datasync()
+        return taken
+      }
+      return { ...file, writeThrough }
+    },
+  })
+
+  test('keeps what a commit promised when the power goes, also where it takes a few bytes at a time', async () => {
+    const disk = memoryDisk()
+    const journal = await openJournal({ ...small, files: throughFiles(disk) })
+    disk.fault = ({ what, bytes }) => (what === 'write' ? Math.min(bytes, 100) : undefined)
+    await fill(journal, 80)
+    expect(await all(await openOn(disk.afterPowerCut(() => 0)))).toEqual(expected(0, 80))
+  })
+
+  for (const failing of ['write', 'datasync'] as const) {
+    test(`and has no room in its ${failing} keeps what waits, and writes all of it again`, async () => {
+      const disk = memoryDisk()
+      const journal = await openJournal({ ...small, files: throughFiles(disk) })
+      await fill(journal, 5)
+      disk.fault = ({ what }) => {
+        if (what === failing) throw systemError('ENOSPC')
+        return undefined
+      }
+      journal.append(recordOf(5))
+      await expect(journal.commit()).rejects.toMatchObject({ code: 'no-space' })
+      expect(journal.committed).toBe(5)
+      disk.fault = () => undefined
+      const before = disk.counts.get('write')!
+      await journal.commit()
+      expect(disk.counts.get('write')).toBe(before + 1)
+      expect(await all(await openOn(disk.afterPowerCut(() => 0)))).toEqual(expected(0, 6))
+    })
+  }
+})
+
+test('the checksum of records is that of zlib, at every length, place and start', () => {
+  const bytes = Uint8Array.from({ length: 1200 }, (_, at) => (at * 167) ^ (at >> 3))
+  for (let length = 0; length <= 1100; length++) {
+    const start = Math.imul(length, 0x9e3779b1) >>> 0
+    const from = length % 9
+    expect(crc32(bytes, from, from + length, start)).toBe(
+      zlibCrc32(bytes.subarray(from, from + length), start),
+    )
+  }
 })

@@ -1,7 +1,7 @@
 /** The running journal: buffering, group commit, rolling from segment to segment. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { diskFiles, writeAll } from './files.ts'
+import { diskFiles, type JournalFile, writeAll } from './files.ts'
 import { type Damage, isNoSpace, type Journal, JournalError, type JournalOptions } from './journal.ts'
 import { createOffsets, type Offsets } from './offsets.ts'
 import { createReader } from './reader.ts'
@@ -22,6 +22,8 @@ const keptDamage = 1000
 const firstBufferBytes = 16 * 1024
 /** A buffer that grew larger in a burst is not kept. */
 const keptBufferBytes = 1024 * 1024
+/** One is on its way to the disk while the other fills. */
+const keptBuffers = 2
 
 type Growing = Segment & { readonly mark: Mark; offsets: Offsets }
 
@@ -102,7 +104,7 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
   let committed = next
   let waiting: Pending[] = []
   let pendingBytes = 0
-  let idleBuffer: Buffer | undefined
+  const idleBuffers: Buffer[] = []
   let waiters: Waiter[] = []
   let flushing: Promise<void> | undefined
   let spare: Spare | undefined
@@ -144,11 +146,10 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
       last = {
         segment,
         at: segment.offsets.end,
-        buffer: idleBuffer ?? Buffer.allocUnsafeSlow(firstBufferBytes),
+        buffer: idleBuffers.pop() ?? Buffer.allocUnsafeSlow(firstBufferBytes),
         used: 0,
         next,
       }
-      idleBuffer = undefined
       waiting.push(last)
     }
     if (last.used + bytes > last.buffer.length) {
@@ -159,7 +160,10 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
     return last
   }
 
+  const closedError = () => new JournalError('closed', `journal ${directory} is closed`)
+
   const append = (record: Uint8Array): number => {
+    if (closed) throw closedError()
     if (record.length > maxRecordBytes) {
       throw new JournalError(
         'too-large',
@@ -234,20 +238,27 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
     if (before?.state === 'open') seal(before, segment.first)
   }
 
-  const store = async (pending: Pending): Promise<void> => {
-    const { segment, at, buffer, used } = pending
-    if (segment.state === 'planned') await start(segment)
-    await writeAll(segment.file!, buffer.subarray(0, used), at)
+  const flushed = async (file: JournalFile): Promise<void> => {
     try {
-      await segment.file!.datasync()
+      await file.datasync()
     } catch (error) {
       // Whatever the reason, nobody knows any more which pages reached the medium.
       broken = error
       throw error
     }
+  }
+
+  const store = async (pending: Pending): Promise<void> => {
+    const { segment, at, buffer, used } = pending
+    if (segment.state === 'planned') await start(segment)
+    const file = segment.file!
+    // A flush that fails for want of room may be tried again here: all of these bytes are written anew, so none of them
+    // is taken for clean by the kernel.
+    await writeAll(file, buffer.subarray(0, used), at, file.writeThrough ?? file.write)
+    if (!file.writeThrough) await flushed(file)
     committed = pending.next
     pendingBytes -= used
-    if (buffer.length <= keptBufferBytes) idleBuffer = buffer
+    if (buffer.length <= keptBufferBytes && idleBuffers.length < keptBuffers) idleBuffers.push(buffer)
     if (at + used > segment.mark.capacity / 2) prepareAhead(segment)
   }
 
@@ -302,7 +313,7 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
   }
 
   const whenOpen = <T>(work: () => T): T => {
-    if (closed) throw new JournalError('closed', `journal ${directory} is closed`)
+    if (closed) throw closedError()
     return work()
   }
 
@@ -366,7 +377,7 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
       return segments.reduce((sum, { bytesOnDisk }) => sum + bytesOnDisk, spare?.bytes ?? 0)
     },
     damage,
-    append: (record) => whenOpen(() => append(record)),
+    append,
     commit: async () => whenOpen(commit),
     read: (from, to = committed) => whenOpen(() => reader.read(from, Math.min(to, committed))),
     get: async (index) => whenOpen(() => reader.get(index)),

@@ -17,7 +17,7 @@
  * random salt: bytes inside a payload, or left over from an older file, that look like a record are none. The
  * mark stands at both ends, so that no single bad sector takes the salt away; the first index is also in the name.
  */
-import { crc32 } from 'node:zlib'
+import { crc32 } from './crc.ts'
 import { createOffsets, type Offsets } from './offsets.ts'
 
 export const markBytes = 40
@@ -65,7 +65,7 @@ export const encodeMark = (mark: Mark): Buffer => {
 }
 
 const markCrc = (bytes: Buffer, at: number): number =>
-  crc32(bytes.subarray(at + 24, at + markBytes), crc32(bytes.subarray(at, at + 20)))
+  crc32(bytes, at + 24, at + markBytes, crc32(bytes, at, at + 20, 0))
 
 /**
  * The mark at an offset, or undefined where there is no whole one for that first index. Throws where the mark
@@ -91,7 +91,15 @@ export const decodeMark = (bytes: Buffer, at: number, first: number): Mark | und
 }
 
 const recordCrc = (bytes: Buffer, at: number, payloadBytes: number, salt: number): number =>
-  crc32(bytes.subarray(at + 4, at + recordHeaderBytes + payloadBytes), salt)
+  crc32(bytes, at + 4, at + recordHeaderBytes + payloadBytes, salt)
+
+// Plain stores: each call into Buffer costs a tenth of what the whole record does.
+const store32 = (bytes: Uint8Array, value: number, at: number): void => {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+}
 
 /** Writes a record at an offset of `bytes`, padding included; answers where it ends. */
 export const encodeRecord = (
@@ -102,11 +110,13 @@ export const encodeRecord = (
   salt: number,
 ): number => {
   const end = at + recordBytes(payload.length)
-  bytes.writeUInt32LE(payload.length, at + 4)
-  writeIndex(bytes, index, at + 8)
+  store32(bytes, 0, end - 4)
+  store32(bytes, 0, end - 8)
+  store32(bytes, payload.length, at + 4)
+  store32(bytes, index % 0x1_0000_0000, at + 8)
+  store32(bytes, Math.floor(index / 0x1_0000_0000), at + 12)
   bytes.set(payload, at + recordHeaderBytes)
-  bytes.fill(0, at + recordHeaderBytes + payload.length, end)
-  bytes.writeUInt32LE(recordCrc(bytes, at, payload.length, salt), at)
+  store32(bytes, recordCrc(bytes, at, payload.length, salt), at)
   return end
 }
 
