@@ -24,7 +24,7 @@ export type InfluxConnection = {
   readonly version: string
   /** One list of series for each statement. */
   ask(statements: readonly string[], placeholders: Placeholders): Promise<Series[][]>
-  post(lines: string, retentionPolicy?: string): Promise<WriteOutcome>
+  post(lines: Uint8Array, retentionPolicy?: string): Promise<WriteOutcome>
   createDatabase(): Promise<void>
   /** Drops and makes the database again, with the retention policies it had. */
   emptyDatabase(): Promise<void>
@@ -172,8 +172,7 @@ export const openInfluxConnection = async (options: InfluxConnectionOptions): Pr
     try {
       const response = await fetch(target, {
         method: 'POST',
-        // Lines are ASCII; one byte for each character is the cheapest way to send them.
-        body: Buffer.from(lines, 'latin1'),
+        body: lines,
         headers,
         redirect: 'error',
         signal: AbortSignal.timeout(writeTimeoutMs),

@@ -1,6 +1,7 @@
 /** The store for real deployments: InfluxDB 1.x, one wide point per reading. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { cursorPolicy, type InfluxConnectionOptions, openInfluxConnection } from './influx-connection.ts'
-import { toLine } from './influx-line.ts'
+import { toLines } from './influx-line.ts'
 import { queryLatest, queryReadings, queryRollup, querySensors } from './influx-query.ts'
 import { assertEvery } from './rollup.ts'
 import { assertLimit, assertStorable, checkSelection } from './storable.ts'
@@ -32,7 +33,7 @@ export const openInfluxStore = async ({ onQuarantine, ...options }: InfluxStoreO
    * again, over themselves.
    */
   const writePart = async (readings: readonly StoredReading[]): Promise<void> => {
-    const outcome = await connection.post(readings.map(toLine).join('\n'))
+    const outcome = await connection.post(toLines(readings))
     if (outcome.ok) return
     if (readings.length === 1 || outcome.dropped === readings.length) {
       for (const reading of readings)
@@ -51,7 +52,9 @@ export const openInfluxStore = async ({ onQuarantine, ...options }: InfluxStoreO
       while (next < readings.length && !failed) {
         const from = next
         next += linesPerRequest
-        await writePart(readings.slice(from, next)).catch((error: unknown) => {
+        // The first request is on its way before the second one's lines are made.
+        if (from > 0) await nextTurn()
+        await writePart(readings.slice(from, from + linesPerRequest)).catch((error: unknown) => {
           failed = true
           throw error
         })
@@ -104,7 +107,7 @@ export const openInfluxStore = async ({ onQuarantine, ...options }: InfluxStoreO
     setCursor: async (index) => {
       assertOpen()
       // Always the same point, at 1970: setting overwrites.
-      const outcome = await connection.post(`cursor index=${index}i 0`, cursorPolicy)
+      const outcome = await connection.post(Buffer.from(`cursor index=${index}i 0`), cursorPolicy)
       if (!outcome.ok) throw new StoreUnavailable(`InfluxDB did not take the cursor: ${outcome.detail}`)
     },
     clear: async () => {
