@@ -6,6 +6,7 @@ import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Running, start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
+import { until } from '#test/until.ts'
 
 const freePorts = ['--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0']
 
@@ -13,15 +14,6 @@ const run = async (...args: string[]): Promise<{ code: number | null; said: stri
   const running = start(args, {})
   const code = await new Promise<number | null>((resolve) => running.child.once('close', resolve))
   return { code, said: running.said() }
-}
-
-const until = async <T>(what: string, seconds: number, look: () => Promise<T | undefined>): Promise<T> => {
-  for (let tries = 0; tries < seconds * 10; tries++) {
-    const found = await look().catch(() => undefined)
-    if (found !== undefined) return found
-    await sleep(100)
-  }
-  throw new Error(`${what}: not within ${seconds} s`)
 }
 
 type Latest = { readings: { station: string; sensor: string; proof: { seq: number } }[] }
