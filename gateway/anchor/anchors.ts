@@ -1,7 +1,7 @@
 /** Roots on their way to a chain: which batches share one, and the transaction that carries it. */
 import type { DatabaseSync } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 import { treeRoot } from '../reading/merkle.ts'
-import { atomically } from './database.ts'
 import type { Mined, Transactions } from './transactions.ts'
 
 /** A root over the statements of `batches` consecutive batches from `firstBatch` on. */

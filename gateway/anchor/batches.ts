@@ -1,8 +1,8 @@
 /** Batches as the database keeps them: which evidence, in which order, under which root. */
 import type { DatabaseSync } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 import { leafHash, treeRoot } from '../reading/merkle.ts'
 import { decodeStatement, encodeStatement, type StationSpan, statementHash } from '../reading/statement.ts'
-import { atomically } from './database.ts'
 
 /** One leaf: an envelope by station and sequence number, and its index in the evidence. */
 export type LeafRef = { readonly station: string; readonly seq: number; readonly index: number }

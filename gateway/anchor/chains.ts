@@ -1,7 +1,7 @@
 /** The chains that roots went to, as the database keeps them: one is in use, the others were left. */
 import type { DatabaseSync } from 'node:sqlite'
 import type { Address, Hex } from 'viem'
-import { atomically } from './database.ts'
+import { atomically } from '../journal/sqlite.ts'
 
 /** `deployment` is the transaction that made the contract; null where the contract was there before. */
 export type ChainRow = {

@@ -1,5 +1,6 @@
 /** The stage's one file: batches, the transactions that carry their roots, and the chains these went to. */
 import { DatabaseSync } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 
 /**
  * `batches` and `batch_stations` are a view of the evidence with its roots; `chains`, `transactions` and `attempts`
@@ -83,19 +84,6 @@ const schema = `
 `
 
 const schemaVersion = 1
-
-/** Runs `work` in one SQLite transaction: all of it is on disk afterwards, or nothing. */
-export const atomically = <T>(database: DatabaseSync, work: () => T): T => {
-  database.exec('BEGIN IMMEDIATE')
-  try {
-    const result = work()
-    database.exec('COMMIT')
-    return result
-  } catch (error) {
-    if (database.isTransaction) database.exec('ROLLBACK')
-    throw error
-  }
-}
 
 /**
  * Opens or makes the file at `path`. While it is open no other process can open it: two writers with one key would

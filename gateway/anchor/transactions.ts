@@ -1,7 +1,7 @@
 /** Transactions as the database keeps them: what was signed, every hash of it, and where it was mined. */
 import type { DatabaseSync } from 'node:sqlite'
 import type { Address, Hex } from 'viem'
-import { atomically } from './database.ts'
+import { atomically } from '../journal/sqlite.ts'
 import type { Fees } from './fees.ts'
 
 export type TransactionStatus = 'signed' | 'sent' | 'mined' | 'final' | 'superseded'

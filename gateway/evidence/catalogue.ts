@@ -1,6 +1,7 @@
 /** The catalogue: where in the evidence journal each envelope is. A view in SQLite, made again from the journal. */
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 import type { Summary } from '../reading/contents.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { KeptRef, StationRecord } from './evidence.ts'
@@ -98,16 +99,7 @@ export const openCatalogue = (path: string) => {
 
   return {
     /** Runs `work` in one transaction. */
-    transaction: (work: () => void): void => {
-      database.exec('BEGIN IMMEDIATE')
-      try {
-        work()
-        database.exec('COMMIT')
-      } catch (error) {
-        database.exec('ROLLBACK')
-        throw error
-      }
-    },
+    transaction: (work: () => void): void => atomically(database, work),
     addEnvelope: (index: number, receivedMs: number, summary: Summary): void => {
       const { station, seq, firstMs, lastMs, readings, withheld, declaredWithheld, hash, prev } = summary
       const times = [receivedMs, firstMs, lastMs] as const

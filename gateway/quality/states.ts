@@ -1,5 +1,6 @@
 /** What the scorer remembers, on disk, with the place in the evidence that it belongs to. */
 import { DatabaseSync } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 import type { KeptState } from './quality.ts'
 
 const schema = `
@@ -37,16 +38,6 @@ export const openScoreStates = (path: string): ScoreStates => {
     `INSERT INTO place VALUES (1, ?, ?, 0)
      ON CONFLICT (id) DO UPDATE SET rules = excluded.rules, before = reached, reached = excluded.reached`,
   )
-  const transaction = (work: () => void): void => {
-    database.exec('BEGIN IMMEDIATE')
-    try {
-      work()
-      database.exec('COMMIT')
-    } catch (error) {
-      database.exec('ROLLBACK')
-      throw error
-    }
-  }
   return {
     get place() {
       return getPlace.get() as ScoredPlace | undefined
@@ -58,14 +49,14 @@ export const openScoreStates = (path: string): ScoreStates => {
       }
     },
     save: (changes, rules, reached) =>
-      transaction(() => {
+      atomically(database, () => {
         for (const [key, value] of changes) {
           if (value === null) remove.run(key)
           else put.run(key, value)
         }
         setPlace.run(rules, reached)
       }),
-    clear: () => transaction(() => database.exec('DELETE FROM state; DELETE FROM place;')),
+    clear: () => atomically(database, () => database.exec('DELETE FROM state; DELETE FROM place;')),
     [Symbol.dispose]: () => database.close(),
   }
 }

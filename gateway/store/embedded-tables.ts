@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { atomically } from '../journal/sqlite.ts'
 import { StoreUnavailable } from './store.ts'
 
 export const hourMs = 3_600_000
@@ -181,19 +182,7 @@ export const openTables = (path: string): Tables => {
   ) as Record<StatementName, ReturnType<DatabaseSync['prepare']>>
   const { version } = database.prepare('SELECT sqlite_version() AS version').get() as { version: string }
 
-  const transaction = <Result>(work: () => Result): Result =>
-    guarded(() => {
-      database.exec('BEGIN IMMEDIATE')
-      try {
-        const result = work()
-        database.exec('COMMIT')
-        return result
-      } catch (error) {
-        // SQLite has already rolled back by itself after some errors (disk full, I/O).
-        if (database.isTransaction) database.exec('ROLLBACK')
-        throw error
-      }
-    })
+  const transaction = <Result>(work: () => Result): Result => guarded(() => atomically(database, work))
 
   return {
     kind: `SQLite ${version}, embedded`,
