@@ -41,6 +41,12 @@ const edge = z.strictObject({
         .default('mqtt://127.0.0.1:1883')
         .describe('mqtt://, mqtts://, ws:// or wss:// of the broker.'),
       caFile: z.string().optional().describe('PEM of a private certificate authority.'),
+      retryS: z
+        .number()
+        .min(0.1)
+        .max(3600)
+        .default(30)
+        .describe('Longest pause between attempts to connect, in seconds.'),
       username: z.string().optional().describe('For brokers with a password file; default: the station id.'),
       passwordFile: z
         .string()
@@ -71,6 +77,14 @@ const edge = z.strictObject({
         .default(64)
         .describe('Envelopes sent without a receipt, at most.'),
       receiptTimeoutS: z.number().min(1).max(600).default(20).describe('Seconds until one is sent again.'),
+      cursorS: z
+        .number()
+        .min(0)
+        .max(3600)
+        .default(10)
+        .describe(
+          'Seconds between notes on disk of how far receipts reach; what came since is sent again after a crash.',
+        ),
       backlogPerS: z
         .number()
         .min(0.1)

@@ -38,9 +38,12 @@ export type EdgeOptions = {
     readonly maxInFlight: number
     readonly receiptTimeoutMs: number
     readonly backlogPerS: number
+    readonly cursorIntervalMs: number
     readonly segmentBytes?: number
   }
   readonly connect: Connect
+  /** Longest pause between attempts to connect. */
+  readonly longestBackoffMs: number
   readonly hubKey: Parameters<typeof createRelay>[0]['hubKey']
   /** What is known about this machine's clock. */
   readonly clock: () => Clock
@@ -159,6 +162,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     topics: topicsOf(network, station),
     outbox,
     connect: options.connect,
+    longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
     describe: () => ({
       station,

@@ -51,9 +51,11 @@ export const startStation = (options: StationOptions, signal: AbortSignal): Prom
         maxInFlight: config.outbox.maxInFlight,
         receiptTimeoutMs: config.outbox.receiptTimeoutS * 1000,
         backlogPerS: config.outbox.backlogPerS,
+        cursorIntervalMs: config.outbox.cursorS * 1000,
         ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
       },
       clock: systemClock,
+      longestBackoffMs: config.broker.retryS * 1000,
       hubKey: hubKeyOf(network, options.hubKey ?? config.hubKey, {
         read: () => (existsSync(pinnedPath) ? readFileSync(pinnedPath, 'utf8').trim() : undefined),
         write: (hex) => writeFileSync(pinnedPath, `${hex}\n`, { mode: 0o600 }),

@@ -116,6 +116,9 @@ test(`hub and stations killed ${kills} times lose nothing that was written or pr
     GROUNDTRUTH_DATA: data,
     GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
     GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.3',
+    GROUNDTRUTH_EDGE__BROKER__RETRYS: '0.2',
+    // A station that forgets at once what was receipted cannot make up for a hub that forgot it, too.
+    GROUNDTRUTH_EDGE__OUTBOX__CURSORS: '0',
     GROUNDTRUTH_EDGE__OUTBOX__RECEIPTTIMEOUTS: '2',
     GROUNDTRUTH_EDGE__OUTBOX__BACKLOGPERS: '1000',
   }

@@ -103,11 +103,11 @@ describe.skipIf(!influxdPath || !mosquittoPath)(`the real parts${influxdHint}${m
       return ok && now.counts.envelopes > before ? now : undefined
     })
     expect(settled.counts.refused).toEqual({})
-    const { readings } = settled.counts
-    const rows = await until('the readings', 10, async () => {
+    const rows = await until('every reading to be in an answer', 20, async () => {
+      const { counts } = await status()
       const response = await fetch(`${http}/v1/readings?from=-1h&limit=10000`)
-      const found = ((await response.json()) as { readings: unknown[] }).readings
-      return found.length === Math.min(readings, 10_000) ? found : undefined
+      const { readings } = (await response.json()) as { readings: unknown[] }
+      return readings.length === counts.readings ? readings : undefined
     })
     expect(rows.length).toBeGreaterThan(50)
     expect(await hub.stop('SIGTERM'), hub.said()).toBe(0)

@@ -44,13 +44,12 @@ export type OutboxOptions = {
   readonly receiptTimeoutMs?: number
   /** Backlog envelopes per second after an outage, so that the drain does not drown the link or the hub. */
   readonly backlogPerS?: number
+  /** Between notes of how far receipts reach: each costs an SD card a few pages, a lost one only envelopes sent twice. */
+  readonly cursorIntervalMs?: number
   readonly now?: () => number
 }
 
 type Pending = { readonly index: number; readonly hash: Uint8Array }
-
-// Each save costs an SD card a few pages; a lost one costs nothing but envelopes sent twice.
-const cursorIntervalMs = 10_000
 
 type Cursor = {
   readonly index: number
@@ -79,6 +78,7 @@ const readCursor = (path: string): Cursor | undefined => {
 export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const maxInFlight = options.maxInFlight ?? 64
   const receiptTimeoutMs = options.receiptTimeoutMs ?? 20_000
+  const cursorIntervalMs = options.cursorIntervalMs ?? 10_000
   const backlogIntervalMs = 1000 / (options.backlogPerS ?? 50)
   const now = options.now ?? (() => performance.now())
   mkdirSync(options.directory, { recursive: true, mode: 0o700 })

@@ -35,7 +35,6 @@ export type Relay = {
 
 // An outage of a broker must not end in a thousand stations knocking at the same moment.
 const firstBackoffMs = 500
-const longestBackoffMs = 30_000
 
 const statusIntervalMs = 60_000
 
@@ -55,10 +54,13 @@ export const createRelay = (deps: {
   readonly hubKey: (session: Session, signal: AbortSignal) => Promise<Uint8Array>
   /** What stands in the retained status while connected. */
   readonly describe: () => Record<string, unknown>
+  /** Longest pause between attempts to connect; 30 s unless told. */
+  readonly longestBackoffMs?: number
   readonly random?: () => number
 }): Relay => {
   const { network, topics, outbox } = deps
   const random = deps.random ?? Math.random
+  const longestBackoffMs = deps.longestBackoffMs ?? 30_000
   let connected = false
   let connects = 0
   let published = 0
@@ -125,7 +127,7 @@ export const createRelay = (deps: {
       return { connected, connects, published, receipts, badReceipts, lastError }
     },
     run: async (signal) => {
-      let backoffMs = firstBackoffMs
+      let backoffMs = Math.min(firstBackoffMs, longestBackoffMs)
       while (!signal.aborted) {
         const before = receipts
         try {
@@ -135,7 +137,7 @@ export const createRelay = (deps: {
           if (!(error instanceof Error && error.name === 'AbortError'))
             lastError = String((error as Error).message)
         }
-        backoffMs = receipts > before ? firstBackoffMs : Math.min(backoffMs * 2, longestBackoffMs)
+        backoffMs = Math.min(receipts > before ? firstBackoffMs : backoffMs * 2, longestBackoffMs)
         await sleep(backoffMs * (0.5 + random()), undefined, { signal }).catch(() => undefined)
       }
     },
