@@ -109,6 +109,11 @@ const hub = z.strictObject({
     .default(10_000)
     .describe('With open registration: stations let in, at most.'),
   stations: z.array(hexKey).max(100_000).default([]).describe('Public keys of stations registered by hand.'),
+  revoked: z
+    .array(hexKey)
+    .max(100_000)
+    .default([])
+    .describe('Public keys that are refused from now on; this cannot be taken back.'),
   broker: z
     .strictObject({
       url: z.string().optional().describe('External broker; without it the hub runs its own.'),

@@ -44,8 +44,6 @@ export type Hub = {
   /** JSON-RPC of the embedded chain; null with an external one. */
   readonly rpcUrl: string | null
   readonly publicKey: Uint8Array
-  /** Registers a station by its key, also where registration is by list. */
-  readonly register: (publicKey: Uint8Array) => Promise<void>
   /** Resolves when the hub has stopped; rejects when a part fails for good. */
   readonly done: Promise<void>
 }
@@ -97,6 +95,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       sendReceipt: (station, receipt) => broker?.publish(topicsOf(network, station).receipt, receipt),
     })
     for (const key of config.stations) await ingest.register(fromHex(key)!, Date.now())
+    for (const key of config.revoked) await ingest.revoke(fromHex(key)!, Date.now())
     const events: BrokerEvents = {
       envelope: ingest.offer,
       hello: async (station, publicKey) => {
@@ -227,7 +226,6 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       mqttUrl,
       rpcUrl,
       publicKey: signer.publicKey,
-      register: (publicKey) => ingest.register(publicKey, Date.now()),
       done,
     }
   } catch (error) {

@@ -93,6 +93,20 @@ describe('ingest', () => {
     expect(evidence.stations()).toHaveLength(1)
   })
 
+  test('a revoked key is refused, also after a restart; what was kept stays', async () => {
+    const hub = await hubWith()
+    const next = envelopeChain(hub.station)
+    await hub.send(next([aReading(nowMs)]))
+    await hub.ingest.revoke(hub.station.publicKey, nowMs)
+    await hub.send(next([aReading(nowMs + 1)]))
+    expect(await lastReason(hub)).toBe('revoked')
+    expect(hub.evidence.progress(hub.id).kept).toEqual([[1, 1]])
+    await hub.close()
+    const again = await openAt(hub.directory)
+    onTestFinished(() => again[Symbol.asyncDispose]())
+    expect(again.station(hub.id)?.revokedMs).toBe(nowMs)
+  })
+
   test('a gap is recorded and filled when the backlog arrives', async () => {
     const hub = await hubWith()
     const next = envelopeChain(hub.station)

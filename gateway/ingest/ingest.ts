@@ -35,6 +35,8 @@ export type Ingest = {
   offer(arrival: Arrival): Promise<void>
   /** Registers a key, durably; a no-op for a known one. Throws for a key that must not be used. */
   register(publicKey: Uint8Array, nowMs: number): Promise<void>
+  /** Refuses everything by that key from now on, durably; what was kept before stays. */
+  revoke(publicKey: Uint8Array, nowMs: number): Promise<void>
   /** Sends the station what it has been promised so far. */
   remind(station: string): void
   readonly status: IngestStatus
@@ -186,6 +188,12 @@ export const createIngest = (deps: {
       const fault = keyFault(publicKey)
       if (fault !== undefined) throw new Error(`this public key cannot be registered: ${fault}`)
       evidence.register(publicKey, nowMs)
+      await evidence.commit()
+    },
+    revoke: async (publicKey, nowMs) => {
+      const known = evidence.station(stationId(publicKey))
+      if (known === undefined || known.revokedMs !== null) return
+      evidence.revoke(known.station, nowMs)
       await evidence.commit()
     },
     remind: (station) => {
