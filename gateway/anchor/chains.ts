@@ -68,5 +68,3 @@ export const chainsOf = (database: DatabaseSync) => {
     },
   }
 }
-
-export type Chains = ReturnType<typeof chainsOf>

@@ -58,8 +58,6 @@ export type Link = Pick<Summary, 'hash' | 'prev' | 'withheld' | 'declaredWithhel
 
 type LinkRow = Omit<Link, 'withheld'> & { seq: number; withheld: number }
 
-export type Catalogue = ReturnType<typeof openCatalogue>
-
 /** Opens or creates the catalogue file. */
 export const openCatalogue = (path: string) => {
   let database = new DatabaseSync(path)

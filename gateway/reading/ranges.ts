@@ -18,17 +18,6 @@ export const addRange = (ranges: readonly Range[], first: number, last: number =
   return [...ranges.slice(0, start), [from, to], ...ranges.slice(end)]
 }
 
-export const inRanges = (ranges: readonly Range[], value: number): boolean => {
-  let low = 0
-  let high = ranges.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (ranges[middle]![1] < value) low = middle + 1
-    else high = middle
-  }
-  return low < ranges.length && ranges[low]![0] <= value
-}
-
 /** What is missing between `first` and `last`. */
 export const gapsIn = (ranges: readonly Range[], first: number, last: number): Range[] => {
   const gaps: Range[] = []

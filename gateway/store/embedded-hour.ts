@@ -11,8 +11,6 @@ export type Hour = {
   readonly replaced: ReadonlySet<number>
 }
 
-export const keyOf = (ms: number, seq: number, place: number): string => `${ms}:${seq}:${place}`
-
 /** The sealed part of a sensor-hour; throws an Error that says what to do where the file was damaged. */
 export const readChunk = (tables: Tables, hour: number, sensor: number): Chunk | undefined => {
   const found = tables.get<{ body: Uint8Array }>('chunkBody', hour, sensor)
