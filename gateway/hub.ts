@@ -11,6 +11,7 @@ import { openEvidence } from './evidence/keep.ts'
 import type { Broker, BrokerEvents } from './ingest/broker.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
+import { verifierFault } from './ingest/verifier.ts'
 import { openJournal } from './journal/open.ts'
 import { openSecret } from './keys.ts'
 import { publishLive } from './market/live.ts'
@@ -22,6 +23,7 @@ import { createScorer } from './quality/scorer.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
+import { verify } from './reading/ed25519.node.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
 import { runFeed } from './store/feed.ts'
 
@@ -57,6 +59,9 @@ const gweiWei = 1_000_000_000
 /** Starts everything and returns when it serves; it runs until the signal aborts. */
 export const startHub = async (options: HubOptions, signal: AbortSignal): Promise<Hub> => {
   const { config, network, directory, signer, log, step } = options
+  const wrong = verifierFault(verify)
+  if (wrong !== undefined)
+    throw new Error(`this Node's Ed25519 cannot be relied on (${wrong}).\nInstall Node 24.21 or newer.`)
   const stop = new AbortController()
   const running = AbortSignal.any([signal, stop.signal])
   const failed = (error: unknown): void => stop.abort(error)

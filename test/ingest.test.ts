@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { verify as zip215 } from '@noble/ed25519'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EvidenceKeeper, openEvidence } from '#gateway/evidence/keep.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
+import { verifierFault } from '#gateway/ingest/verifier.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
+import * as portable from '#gateway/reading/ed25519.browser.ts'
+import { verify } from '#gateway/reading/ed25519.node.ts'
 import { envelopeHash, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { encodeReadings } from '#gateway/reading/payload.ts'
@@ -51,6 +55,17 @@ const hubWith = async (directory = temporaryDirectory()) => {
 
 const lastReason = async ({ evidence }: { evidence: EvidenceKeeper }) =>
   (await evidence.refusals(1))[0]?.reason
+
+describe('verifier self-test', () => {
+  test('passes for what the hub verifies with, and sees a verifier that takes small-order keys', () => {
+    expect(verifierFault(verify)).toBeUndefined()
+    expect(verifierFault(portable.verify)).toBeUndefined()
+    expect(verifierFault((signature, message, key) => zip215(signature, message, key))).toMatch(
+      /small order.*accepted/,
+    )
+    expect(verifierFault(() => false)).toMatch(/refused/)
+  })
+})
 
 describe('ingest', () => {
   test('an envelope is kept byte for byte, receipted, and found by station, sequence and time', async () => {
