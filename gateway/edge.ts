@@ -14,7 +14,7 @@ import { fromScaled, type QuantityName, quantityCoded } from './reading/quantity
 import type { Measurement } from './reading/reading.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay, type RelayStatus } from './relay/relay.ts'
-import { drivers } from './sensors/all.ts'
+import { driverOf } from './sensors/all.ts'
 import { type Refusal, toReadings } from './sensors/read.ts'
 import type { Driver, Outcome, Settings } from './sensors/sensors.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
@@ -85,15 +85,6 @@ const decodeNodePayload = (payload: Uint8Array): readonly Outcome[] => {
         : { quantity: name, value: fromScaled(row, value.scaled) }
     }),
   }))
-}
-
-const driverOf = (model: string): Driver => {
-  const driver = drivers.find((one) => one.model === model)
-  if (driver === undefined)
-    throw new Error(
-      `there is no driver ${JSON.stringify(model)}; there are ${drivers.map((one) => one.model).join(', ')}`,
-    )
-  return driver
 }
 
 // Only a driver that carries other devices' payloads knows this setting; the others refuse what they do not know.

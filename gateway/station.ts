@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from './clock.ts'
-import { type EdgeConfig, readSecret } from './config.ts'
+import { ConfigError, type EdgeConfig, readSecret } from './config.ts'
 import { type Device, type Edge, type EdgeOptions, startEdge } from './edge.ts'
 import { linkNamed } from './link/named.ts'
 import type { Signer } from './reading/cose.ts'
@@ -10,7 +10,7 @@ import { stationId } from './reading/key.ts'
 import { signToken } from './reading/token.ts'
 import { hubKeyOf } from './relay/hub-key.ts'
 import { mqttConnector } from './relay/mqtt.ts'
-import { drivers } from './sensors/all.ts'
+import { driverOf } from './sensors/all.ts'
 
 export type StationOptions = Pick<
   EdgeOptions,
@@ -23,11 +23,17 @@ export type StationOptions = Pick<
   readonly segmentBytes?: number
 }
 
-/** The devices that a configuration names. */
+/** The devices that a configuration names. Throws ConfigError for what no driver or link can be made of. */
 export const configuredDevices = (config: EdgeConfig): Device[] =>
-  config.sensors.map(({ id, model, link, baudRate, settings }) => {
-    const usual = drivers.find((driver) => driver.model === model)?.baudRate
-    return { id, model, settings, opener: linkNamed(link, { baudRate: baudRate ?? usual ?? 9600 }) }
+  config.sensors.map(({ id, model, link, baudRate, settings }, at) => {
+    const where = `edge.sensors.${at} (${id})`
+    try {
+      const driver = driverOf(model)
+      driver.configure(settings)
+      return { id, model, settings, opener: linkNamed(link, { baudRate: baudRate ?? driver.baudRate }) }
+    } catch (error) {
+      throw new ConfigError(`${where}: ${(error as Error).message}`)
+    }
   })
 
 const password = (config: EdgeConfig, network: string, signer: Signer): (() => string) => {

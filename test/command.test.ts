@@ -139,6 +139,17 @@ describe('groundtruth ends with a code and the next step', () => {
       code: 78,
       said: expect.stringContaining('no sensors are configured'),
     })
+    const station = join(temporaryDirectory(), 'station.yaml')
+    const withSensor = async (text: string) => {
+      writeFileSync(station, `edge:\n  sensors:\n    - { id: a, ${text} }\n`)
+      return run('edge', '--config', station, '--data', temporaryDirectory())
+    }
+    for (const [sensor, told] of [
+      ['model: pms5003, link: /dev/ttyUSB0', 'Use one of plantower-pms,'],
+      ['model: plantower-pms, link: ttyUSB0', 'neither a serial port nor tcp://host:port'],
+      ['model: plantower-pms, link: /dev/ttyUSB0, settings: { variant: x }', 'variant'],
+    ] as const)
+      expect(await withSensor(sensor)).toMatchObject({ code: 78, said: expect.stringContaining(told) })
     expect(await run('hubb')).toMatchObject({ code: 64, said: expect.stringContaining('Did you mean hub?') })
     expect(await run('up', '--http-port', 'x')).toMatchObject({ code: 64 })
     expect(await run('verify', '/nonexistent.cbor')).toMatchObject({ code: 66 })
