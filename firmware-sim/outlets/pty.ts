@@ -47,7 +47,8 @@ type Terminal = {
 }
 
 const terminalOf = async (hear: (bytes: Uint8Array) => void): Promise<Terminal> => {
-  const child = spawn('script', recipe, { stdio: ['pipe', 'pipe', 'inherit', 'pipe'] })
+  // Its own words, such as that it was killed, are nothing to whoever runs the simulation.
+  const child = spawn('script', recipe, { stdio: ['pipe', 'pipe', 'ignore', 'pipe'] })
   // Ends without an error when the terminal goes; what is still written then is lost, as on a pulled cable.
   const ignore = (): void => undefined
   const input = child.stdin as Writable
