@@ -7,25 +7,21 @@ import { accountOf } from './anchor/account.ts'
 import { openAnchorBook, runAnchor } from './anchor/anchor.ts'
 import { openBroker, openChain, openStore } from './backends.ts'
 import type { HubConfig } from './config.ts'
-import { openEvidence } from './evidence/keep.ts'
 import type { Broker, BrokerEvents } from './ingest/broker.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
 import { verifierFault } from './ingest/verifier.ts'
-import { openJournal } from './journal/open.ts'
 import { openSecret } from './keys.ts'
 import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
 import { run as serve } from './market/serve.ts'
-import { rules } from './quality/all.ts'
-import { rulesVersion } from './quality/quality.ts'
-import { createScorer } from './quality/scorer.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { verify } from './reading/ed25519.node.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
 import { runFeed } from './store/feed.ts'
+import { openHubEvidence, scoringWith } from './views.ts'
 
 export type HubOptions = {
   readonly config: HubConfig
@@ -50,10 +46,6 @@ export type Hub = {
   readonly done: Promise<void>
 }
 
-// An hour of evidence of a small network in one segment; sealed segments are what backups copy.
-const evidenceSegmentBytes = 16 * 1024 * 1024
-const refusedSegmentBytes = 1024 * 1024
-
 const gweiWei = 1_000_000_000
 
 /** Starts everything and returns when it serves; it runs until the signal aborts. */
@@ -74,18 +66,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       openChain(config.chain, directory, account, log, scope),
     )
 
-    const evidence = scope.use(
-      await step('Evidence', () =>
-        openEvidence({
-          directory: join(directory, 'evidence'),
-          openJournal: (path) =>
-            openJournal({
-              directory: path,
-              segmentBytes: path.endsWith('refused') ? refusedSegmentBytes : evidenceSegmentBytes,
-            }),
-        }),
-      ),
-    )
+    const evidence = scope.use(await step('Evidence', () => openHubEvidence(directory)))
     const book = scope.use(openAnchorBook(join(directory, 'anchor.sqlite')))
     const store = scope.use(await step('Store', () => openStore(config.store, directory, log)))
     const states = scope.use(openScoreStates(join(directory, 'quality.sqlite')))
@@ -133,9 +114,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
         {
           evidence,
           store,
-          states,
-          scorer: () => createScorer({ rules, states: states.states() }),
-          rules: rulesVersion(rules),
+          ...scoringWith(states),
           stored: (readings) => {
             storeError = undefined
             publishLive(readings, {

@@ -3,14 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openStore } from '../backends.ts'
 import { lockData } from '../data-lock.ts'
-import { openEvidence } from '../evidence/keep.ts'
-import { openJournal } from '../journal/open.ts'
 import type { SharedOptions } from '../main.ts'
-import { rules } from '../quality/all.ts'
-import { rulesVersion } from '../quality/quality.ts'
-import { createScorer } from '../quality/scorer.ts'
 import { openScoreStates } from '../quality/states.ts'
 import { runFeed } from '../store/feed.ts'
+import { openHubEvidence, scoringWith } from '../views.ts'
 import { configured, log, stopSignal } from './running.ts'
 
 const reportMs = 2_000
@@ -21,10 +17,7 @@ export const rebuild = async (options: SharedOptions): Promise<void> => {
   const stopped = stopSignal()
   const directory = join(config.data, 'hub')
   using _lock = lockData(directory, 'hub')
-  await using evidence = await openEvidence({
-    directory: join(directory, 'evidence'),
-    openJournal: (path) => openJournal({ directory: path }),
-  })
+  await using evidence = await openHubEvidence(directory)
   await using store = await openStore(config.hub.store, directory, log)
   using states = openScoreStates(join(directory, 'quality.sqlite'))
   await store.clear()
@@ -37,9 +30,7 @@ export const rebuild = async (options: SharedOptions): Promise<void> => {
     {
       evidence,
       store,
-      states,
-      scorer: () => createScorer({ rules, states: states.states() }),
-      rules: rulesVersion(rules),
+      ...scoringWith(states),
       unavailable: (error) => log(error.message),
     },
     signal,

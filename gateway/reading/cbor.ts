@@ -326,3 +326,11 @@ export const decodeTagged = (bytes: Uint8Array, bounds: CborBounds = envelopeBou
   bytes[0] === cose1Tag
     ? checked(bytes, bounds, 1)
     : { ok: false, reason: 'malformed', detail: 'no COSE_Sign1 tag in front' }
+
+/** Whether a decoded value is a whole number from 0 to 2^53 - 1. */
+export const isUint = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+
+/** Whether a decoded value is a byte string as long as a SHA-256 hash. */
+export const isHash = (value: unknown): value is Uint8Array =>
+  value instanceof Uint8Array && value.length === 32

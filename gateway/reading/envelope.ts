@@ -1,6 +1,6 @@
 /** The envelope: signed readings of one station, as one COSE_Sign1 (RFC 9052) in deterministic CBOR. */
 import { sha256 } from '#sha256'
-import { CborWriter } from './cbor.ts'
+import { CborWriter, isUint } from './cbor.ts'
 import { algorithms, decodeSign1, headerLabels, type Sign1, type Signer, signSign1 } from './cose.ts'
 import { keyId } from './key.ts'
 import { readingsContentType } from './payload.ts'
@@ -74,9 +74,6 @@ export const signEnvelope = (
 
 /** SHA-256 of an envelope's exact bytes: what the next one names as `prev`, and what receipts name it by. */
 export const envelopeHash = (bytes: Uint8Array): Uint8Array => sha256(bytes)
-
-const isUint = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 
 /** Takes an envelope apart. Everything about its form is checked here; its signature is not. */
 export const decodeEnvelope = (

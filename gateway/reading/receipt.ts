@@ -1,7 +1,7 @@
 /** The hub's signed receipt to a station: what it has on disk and will anchor, and what it refused. */
 import { verify } from '#ed25519'
 import { equalBytes, fromHex, toHex } from './bytes.ts'
-import { type CborBounds, CborWriter, decodeCbor, envelopeBounds } from './cbor.ts'
+import { type CborBounds, CborWriter, decodeCbor, envelopeBounds, isHash, isUint } from './cbor.ts'
 import { decodeSign1, headerLabels, plainHeader, type Signer, signSign1, toBeSigned } from './cose.ts'
 import { keyId } from './key.ts'
 import { type Refusal, type Refused, refusalCoded, refusals, refused } from './refusal.ts'
@@ -49,11 +49,6 @@ export const signReceipt = (receipt: Receipt, network: string, hub: Signer): Uin
     writer.array(3).int(seq).int(refusals[reason].code).bytes(hash)
   return signSign1(plainHeader(receiptContentType, keyId(hub.publicKey)), writer.finish(), network, hub)
 }
-
-const isUint = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
-
-const isHash = (value: unknown): value is Uint8Array => value instanceof Uint8Array && value.length === 32
 
 /** Checks form and signature of a receipt from outside. */
 export const verifyReceipt = (

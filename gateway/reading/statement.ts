@@ -1,7 +1,7 @@
 /** The batch statement: what one batch of evidence holds, in the bytes whose hash goes under the anchored root. */
 import { sha256 } from '#sha256'
 import { compareBytes, fromHex, toHex } from './bytes.ts'
-import { type CborBounds, CborWriter, decodeCbor } from './cbor.ts'
+import { type CborBounds, CborWriter, decodeCbor, isHash, isUint } from './cbor.ts'
 import { idPattern } from './reading.ts'
 import { type Refused, refused } from './refusal.ts'
 
@@ -67,11 +67,6 @@ export const encodeStatement = (statement: Statement): Uint8Array => {
 
 /** What the next statement names as `previous`. */
 export const statementHash = (bytes: Uint8Array): Uint8Array => sha256(bytes)
-
-const isUint = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
-
-const isHash = (value: unknown): value is Uint8Array => value instanceof Uint8Array && value.length === 32
 
 /** Reads a statement from outside; everything in it is checked for form and for agreeing with itself. */
 export const decodeStatement = (

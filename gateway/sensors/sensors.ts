@@ -26,8 +26,8 @@ export type Framing =
 
 /**
  * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a LoRa modem
- * carries several); `timeMs` only where the device itself knows UTC. `readings`: whole readings that a node had
- * encoded itself. `control`: an answer or banner that is no reading. `refused`: bad data, counted and kept with its reason.
+ * carries several); `timeMs` only where the device itself knows UTC. `control`: an answer or banner that is no reading.
+ * `refused`: bad data, counted and kept with its reason.
  */
 export type Outcome =
   | {
