@@ -1,11 +1,11 @@
 /** Many stations from one seed: where they stand and what hangs on them. */
+import { type KindName, kinds } from './devices/all.ts'
 import { generator } from './random.ts'
 import type { SensorPlan, StationPlan } from './station.ts'
-import type { Place } from './world.ts'
+import { around, type Place } from './world.ts'
 
 // Berlin, because somebody had to be first.
 const defaultCentre: Place = { latitude: 52.52, longitude: 13.405, altitudeM: 40 }
-const kmPerDegree = 111
 
 export type FleetOptions = {
   readonly seed: number
@@ -17,20 +17,14 @@ export type FleetOptions = {
   readonly intervalMs?: number
   /** How long particle sensors say nothing useful after power comes. */
   readonly warmUpMs?: number
+  /** What hangs on the first station; the usual five unless told. */
+  readonly first?: readonly KindName[]
 }
 
-type Kind = SensorPlan['kind']
-
-const kinds: readonly Kind[] = ['plantower', 'nova', 'microcontroller', 'gnss', 'lora']
-const sensorNames: Readonly<Record<Kind, string>> = {
-  plantower: 'pms',
-  nova: 'sds',
-  microcontroller: 'env',
-  gnss: 'gnss',
-  lora: 'field',
-}
+// The five that most drawers hold.
+const usual: readonly KindName[] = ['plantower', 'nova', 'microcontroller', 'gnss', 'lora']
 // What people put on one station; particles and climate together are the most common.
-const mixes: readonly (readonly Kind[])[] = [
+const mixes: readonly (readonly KindName[])[] = [
   ['plantower', 'microcontroller'],
   ['nova', 'microcontroller'],
   ['plantower'],
@@ -39,26 +33,10 @@ const mixes: readonly (readonly Kind[])[] = [
   ['microcontroller', 'lora'],
   ['plantower', 'microcontroller', 'gnss'],
 ]
-const styles = ['key-value', 'csv', 'json'] as const
-
-const around = (centre: Place, radiusKm: number, random: () => number): Place => {
-  const distance = radiusKm * Math.sqrt(random())
-  const bearing = 2 * Math.PI * random()
-  const north = (distance * Math.cos(bearing)) / kmPerDegree
-  const east = (distance * Math.sin(bearing)) / (kmPerDegree * Math.cos((centre.latitude * Math.PI) / 180))
-  return {
-    latitude: centre.latitude + north,
-    longitude: centre.longitude + east,
-    altitudeM: Math.round(centre.altitudeM + 20 * (random() - 0.5)),
-  }
-}
-
-const pick = <Item>(items: readonly Item[], random: () => number): Item =>
-  items[Math.floor(random() * items.length)]!
 
 /**
- * The plans of a fleet, `sim-001` on. The first station has one device of each kind, the others a common mix;
- * the same seed gives the same fleet, and a larger one begins with the smaller.
+ * The plans of a fleet, `sim-001` on. The first station has the devices of `first`, the others a common mix; the same
+ * seed gives the same fleet, and a larger one begins with the smaller.
  */
 export const fleet = ({
   seed,
@@ -67,38 +45,18 @@ export const fleet = ({
   radiusKm = 15,
   intervalMs = 1000,
   warmUpMs = 0,
+  first = usual,
 }: FleetOptions): StationPlan[] =>
   Array.from({ length: stations }, (_, index): StationPlan => {
     const random = generator(seed + 7919 * index)
     const integer = (): number => Math.floor(random() * 2 ** 31)
     const place = around(centre, radiusKm, random)
-
-    const sensorOf = (kind: Kind): SensorPlan => {
-      const common = { sensor: sensorNames[kind], seed: integer(), intervalMs }
-      switch (kind) {
-        case 'plantower':
-          return { ...common, kind, warmUpMs, variant: random() < 0.3 ? 'pms5003t' : 'pms5003' }
-        case 'nova':
-          return { ...common, kind, warmUpMs }
-        case 'microcontroller':
-          return { ...common, kind, style: pick(styles, random) }
-        case 'gnss':
-          return { ...common, kind }
-        case 'lora':
-          return {
-            ...common,
-            kind,
-            nodes: [11, 12, 13].map((address) => ({
-              address,
-              place: around(place, 2, random),
-              payload: address % 2 === 0 ? 'cbor' : 'text',
-            })),
-          }
-      }
-    }
+    const mix = index === 0 ? first : mixes[Math.floor(random() * mixes.length)]!
     return {
       name: `sim-${String(index + 1).padStart(3, '0')}`,
       place,
-      sensors: (index === 0 ? kinds : pick(mixes, random)).map(sensorOf),
+      sensors: mix.map(
+        (kind): SensorPlan => ({ sensor: kinds[kind].sensor, kind, seed: integer(), intervalMs, warmUpMs }),
+      ),
     }
   })

@@ -26,6 +26,10 @@ export const generator = (seed: number): (() => number) => {
   }
 }
 
+/** One of the items, always the same for the same seed. */
+export const pick = <Item>(items: readonly Item[], seed: number): Item =>
+  items[Math.floor(chanceAt(seed, items.length) * items.length)]!
+
 const eased = (part: number): number => part * part * (3 - 2 * part)
 
 /**

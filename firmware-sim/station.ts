@@ -2,31 +2,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Opener } from '../gateway/link/link.ts'
 import type { Settings } from '../gateway/sensors/sensors.ts'
+import { type KindName, kinds } from './devices/all.ts'
 import type { Device, Emission } from './devices/device.ts'
-import { gnss } from './devices/gnss.ts'
-import { type EncodePayload, loraModem } from './devices/lora-modem.ts'
-import { microcontroller, type TextStyle } from './devices/microcontroller.ts'
-import { nova } from './devices/nova.ts'
-import { plantower } from './devices/plantower.ts'
 import type { Fault, SimClock, Wire } from './faults.ts'
 import type { OpenOutlet } from './outlets/outlet.ts'
 import type { Place, World } from './world.ts'
 
-/** One device of a station, as data. `intervalMs` is how often it says a reading (a LoRa node: each node). */
-export type SensorPlan = { readonly sensor: string; readonly seed: number; readonly intervalMs: number } & (
-  | { readonly kind: 'plantower'; readonly variant: 'pms5003' | 'pms5003t'; readonly warmUpMs: number }
-  | { readonly kind: 'nova'; readonly warmUpMs: number }
-  | { readonly kind: 'microcontroller'; readonly style: TextStyle }
-  | { readonly kind: 'gnss' }
-  | {
-      readonly kind: 'lora'
-      readonly nodes: readonly {
-        readonly address: number
-        readonly place: Place
-        readonly payload: 'text' | 'cbor'
-      }[]
-    }
-)
+/** One device of a station, as data. `intervalMs` is how often it says a reading (a LoRa modem: each node). */
+export type SensorPlan = {
+  readonly sensor: string
+  readonly kind: KindName
+  readonly seed: number
+  readonly intervalMs: number
+  /** How long it says nothing useful after power comes. */
+  readonly warmUpMs: number
+}
 
 /** A station as data: a name that is a valid id, where it stands, and its devices. */
 export type StationPlan = {
@@ -44,7 +34,6 @@ export type StationOptions = {
   readonly clock?: SimClock
   /** From the best to the worst: the first is nearest to the device. */
   readonly faults?: (sensor: SensorPlan) => readonly Fault[]
-  readonly encodePayload?: EncodePayload
   readonly onSaid?: (said: Said) => void
 }
 
@@ -75,32 +64,8 @@ const systemClock: SimClock = {
 }
 
 /** The device of a plan, in the air of that world. */
-export const deviceOf = (
-  plan: SensorPlan,
-  place: Place,
-  world: World,
-  encodePayload?: EncodePayload,
-): Device => {
-  const airAt = (where: Place) => (timeMs: number) => world.at(where, timeMs)
-  const air = airAt(place)
-  switch (plan.kind) {
-    case 'plantower':
-      return plantower({ ...plan, air })
-    case 'nova':
-      return nova({ ...plan, air })
-    case 'microcontroller':
-      return microcontroller({ ...plan, air })
-    case 'gnss':
-      return gnss({ ...plan, place })
-    case 'lora':
-      return loraModem({
-        seed: plan.seed,
-        nodes: plan.nodes.map((node) => ({ ...node, air: airAt(node.place) })),
-        nodeIntervalMs: plan.intervalMs,
-        ...(encodePayload ? { encodePayload } : {}),
-      })
-  }
-}
+export const deviceOf = (plan: SensorPlan, place: Place, world: World): Device =>
+  kinds[plan.kind].make({ ...plan, place, airAt: (where) => (timeMs) => world.at(where, timeMs) })
 
 /**
  * Starts a station's devices; each speaks at multiples of its interval, so that a run repeats. Aborting the
@@ -108,19 +73,12 @@ export const deviceOf = (
  */
 export const startStation = async (
   plan: StationPlan,
-  {
-    world,
-    outlet: openOutlet,
-    clock = systemClock,
-    faults = () => [],
-    encodePayload,
-    onSaid,
-  }: StationOptions,
+  { world, outlet: openOutlet, clock = systemClock, faults = () => [], onSaid }: StationOptions,
   signal: AbortSignal,
 ): Promise<SimulatedStation> => {
   const start = async (sensorPlan: SensorPlan) => {
     const { sensor } = sensorPlan
-    const device = deviceOf(sensorPlan, plan.place, world, encodePayload)
+    const device = deviceOf(sensorPlan, plan.place, world)
     const counts = { spoken: 0, taken: 0, answers: 0 }
 
     const send = (emission: Emission, timeMs: number): void => {

@@ -33,6 +33,19 @@ const kilometres = ({ latitude, longitude }: Place): readonly [x: number, y: num
   latitude * 110.57,
 ]
 
+/** A place within so many kilometres, evenly over the disc; at nearly the same height. */
+export const around = (centre: Place, radiusKm: number, random: () => number): Place => {
+  const distance = radiusKm * Math.sqrt(random())
+  const bearing = 2 * Math.PI * random()
+  const north = (distance * Math.cos(bearing)) / 111
+  const east = (distance * Math.sin(bearing)) / (111 * Math.cos((centre.latitude * Math.PI) / 180))
+  return {
+    latitude: centre.latitude + north,
+    longitude: centre.longitude + east,
+    altitudeM: Math.round(centre.altitudeM + 20 * (random() - 0.5)),
+  }
+}
+
 /** Saturation vapour pressure over water in hPa (Magnus formula, WMO-No. 8 annex 4.B). */
 const saturation = (celsius: number): number => 6.112 * Math.exp((17.62 * celsius) / (243.12 + celsius))
 

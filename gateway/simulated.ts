@@ -19,9 +19,8 @@ import { tcp } from '../firmware-sim/outlets/tcp.ts'
 import { generator } from '../firmware-sim/random.ts'
 import { startStation } from '../firmware-sim/station.ts'
 import { world } from '../firmware-sim/world.ts'
-import type { Device } from './edge.ts'
+import type { Device } from './device.ts'
 import { linkNamed } from './link/named.ts'
-import { encodeReadings } from './reading/payload.ts'
 
 /** How devices are reached: `auto` is pseudo-terminals where `script` is installed, TCP elsewhere. */
 export const outletKinds = ['auto', 'pty', 'tcp', 'in-process'] as const
@@ -80,7 +79,6 @@ export const simulateStations = async (
         world: air,
         outlet: openOutlet,
         clock,
-        encodePayload: encodeReadings,
         faults: (sensor) => (faults ? troubles(sensor.seed, signal) : []),
       },
       signal,

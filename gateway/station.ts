@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from './clock.ts'
 import { ConfigError, type EdgeConfig, readSecret } from './config.ts'
-import { type Device, type Edge, type EdgeOptions, startEdge } from './edge.ts'
+import type { Device } from './device.ts'
+import { type Edge, type EdgeOptions, startEdge } from './edge.ts'
 import { linkNamed } from './link/named.ts'
 import type { Signer } from './reading/cose.ts'
 import { stationId } from './reading/key.ts'
@@ -11,6 +12,7 @@ import { signToken } from './reading/token.ts'
 import { hubKeyOf } from './relay/hub-key.ts'
 import { mqttConnector } from './relay/mqtt.ts'
 import { driverOf } from './sensors/all.ts'
+import { checkingSurroundings, surroundingsIn } from './surroundings.ts'
 
 export type StationOptions = Pick<
   EdgeOptions,
@@ -29,7 +31,7 @@ export const configuredDevices = (config: EdgeConfig): Device[] =>
     const where = `edge.sensors.${at} (${id})`
     try {
       const driver = driverOf(model)
-      driver.configure(settings)
+      driver.configure(settings, checkingSurroundings)
       return { id, model, settings, opener: linkNamed(link, { baudRate: baudRate ?? driver.baudRate }) }
     } catch (error) {
       throw new ConfigError(`${where}: ${(error as Error).message}`)
@@ -61,6 +63,7 @@ export const startStation = (options: StationOptions, signal: AbortSignal): Prom
         ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
       },
       clock: systemClock,
+      surroundings: surroundingsIn(directory),
       longestBackoffMs: config.broker.retryS * 1000,
       hubKey: hubKeyOf(network, options.hubKey ?? config.hubKey, {
         read: () => (existsSync(pinnedPath) ? readFileSync(pinnedPath, 'utf8').trim() : undefined),

@@ -8,10 +8,11 @@ import { framer } from '#gateway/link/frame.ts'
 import { linkNamed } from '#gateway/link/named.ts'
 import { supervise } from '#gateway/link/supervise.ts'
 import { quantityNamed } from '#gateway/reading/quantity.ts'
-import { type Measurement, type Reading, toValues } from '#gateway/reading/reading.ts'
+import { type Reading, toValues } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
-import { toReadings } from '#gateway/sensors/read.ts'
+import { decoderOf, toReadings } from '#gateway/sensors/read.ts'
 import type { Outcome } from '#gateway/sensors/sensors.ts'
+import { checkingSurroundings } from '#gateway/surroundings.ts'
 import type { Device, Emission, Meant } from '#sim/devices/device.ts'
 import { gnss } from '#sim/devices/gnss.ts'
 import { loraModem } from '#sim/devices/lora-modem.ts'
@@ -160,30 +161,11 @@ describe('the world', () => {
 
 const air = (timeMs: number): Conditions => world(seed).at(berlin, timeMs)
 
-/** Stands for the payload codec: what a node encodes is what the gateway decodes. */
-const encodePayload = (readings: readonly Reading[]): Uint8Array =>
-  new Uint8Array(Buffer.concat([Buffer.of(0x81), Buffer.from(JSON.stringify(readings))]))
-const decodePayload = (bytes: Uint8Array): readonly Outcome[] =>
-  (JSON.parse(Buffer.from(bytes.subarray(1)).toString()) as Reading[]).map((reading) => ({
-    kind: 'reading',
-    node: reading.sensor,
-    timeMs: reading.timeMs,
-    measurements: reading.values.map((value): Measurement => {
-      const name = (['temperature', 'humidity', 'pressure'] as const)[value.quantity - 1]!
-      return value.scaled === null
-        ? { quantity: name, value: null, absent: value.absent }
-        : { quantity: name, value: value.scaled / 100 }
-    }),
-  }))
-
-const settingsOf = ({ model, settings }: Pick<Device, 'model' | 'settings'>) =>
-  model === 'reyax-rylr' ? { ...settings, decodePayload } : settings
-
 /** What the gateway's driver makes of a device's bytes. */
 const decoded = (device: Device, bytes: Uint8Array): readonly Outcome[] => {
   const driver = driverOf(device.model)
-  const decoder = driver.configure(settingsOf(device))
-  return [...framer(driver.framing).push(bytes)].flatMap((frame) => decoder.decode(frame))
+  const decoder = decoderOf(driver, device.settings, checkingSurroundings)
+  return [...framer(driver.framing).push(bytes)].flatMap((frame) => decoder.decode(frame, 0))
 }
 
 /** Readings as they are carried: scaled to each quantity's decimals. */
@@ -209,7 +191,7 @@ const makers: Record<string, () => Device> = {
   'GNSS in the south-west': () =>
     gnss({ seed, place: { latitude: -33.4, longitude: -70.6, altitudeM: 520 } }),
   'GNSS that searches': () => gnss({ seed, place: berlin, searchMs: 30_000 }),
-  RYLR998: () => loraModem({ seed, nodes, encodePayload }),
+  RYLR998: () => loraModem({ seed, nodes }),
 }
 
 describe('devices', () => {
@@ -260,7 +242,7 @@ describe('devices', () => {
 
   test.each(Object.keys(makers))('%s: it goes on speaking after the gateway’s greeting', (name) => {
     const device = makers[name]!()
-    const greeting = driverOf(device.model).greeting(settingsOf(device))
+    const greeting = driverOf(device.model).greeting(device.settings)
     for (const bytes of greeting)
       for (const emission of device.hear(bytes, startMs))
         for (const outcome of decoded(device, emission.bytes)) expect(outcome.kind).toBe('control')
@@ -432,7 +414,7 @@ const readAll = (station: SimulatedStation, signal: AbortSignal) => {
   const refusals: string[] = []
   const links = station.sensors.map((sensor) => {
     const driver = driverOf(sensor.model)
-    const settings = settingsOf(sensor)
+    const { settings } = sensor
     const link = supervise({
       opener: sensor.opener ?? linkNamed(sensor.link, { baudRate: sensor.baudRate }),
       framing: driver.framing,
@@ -441,10 +423,10 @@ const readAll = (station: SimulatedStation, signal: AbortSignal) => {
       silenceMs: driver.silenceS * 1000,
       backoffMs: [5, 20],
     })
-    const decoder = driver.configure(settings)
+    const decoder = decoderOf(driver, settings, checkingSurroundings)
     const run = async (): Promise<void> => {
-      for await (const { bytes, receivedMs } of link.frames(signal)) {
-        const read = toReadings(sensor.model, sensor.sensor, decoder.decode(bytes), receivedMs)
+      for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
+        const read = toReadings(sensor.model, sensor.sensor, decoder.decode(bytes, atMs), receivedMs)
         for (const reading of read.readings) kept.push({ reading, model: sensor.model })
         refusals.push(...read.refusals.map(({ reason }) => reason))
       }
@@ -484,7 +466,7 @@ describe('a station', () => {
         const outlet = await make()
         const station = await startStation(
           plan,
-          { world: world(seed), outlet, clock, encodePayload, onSaid: (one) => void said.push(one) },
+          { world: world(seed), outlet, clock, onSaid: (one) => void said.push(one) },
           controller.signal,
         )
         const gateway = readAll(station, controller.signal)
@@ -627,7 +609,7 @@ describe('a station', () => {
     const plans = fleet({ seed, stations: 200 })
     const stations = await Promise.all(
       plans.map((one) =>
-        startStation(one, { world: world(seed), outlet: inProcess, clock, encodePayload }, controller.signal),
+        startStation(one, { world: world(seed), outlet: inProcess, clock }, controller.signal),
       ),
     )
     const gateways = stations.map((station) => readAll(station, controller.signal))

@@ -1,6 +1,7 @@
 /** The port of a simulated device: bytes out at its own pace, commands in, as the real one has it on its wire. */
 import type { Measurement } from '../../gateway/reading/reading.ts'
 import type { Settings } from '../../gateway/sensors/sensors.ts'
+import type { Conditions, Place } from '../world.ts'
 
 /** What a device meant by something it said: the values as they should be read, by the device or a node of it. */
 export type Meant = { readonly node?: string; readonly measurements: readonly Measurement[] }
@@ -22,6 +23,21 @@ export type Device = {
   /** Power comes back: state is as after a reset, and this is the banner. */
   readonly powerOn: (timeMs: number) => readonly Emission[]
 }
+
+/** What a simulated device is made of; everything about it that varies is drawn from its seed. */
+export type Site = {
+  readonly seed: number
+  readonly place: Place
+  /** The air at a place. */
+  readonly airAt: (place: Place) => (timeMs: number) => Conditions
+  /** How often it, or each node behind it, says a reading. */
+  readonly intervalMs: number
+  /** How long it says nothing useful after power comes. */
+  readonly warmUpMs: number
+}
+
+/** A kind of device, for fleets: the usual id of such a sensor, and how one is made. One line each in `all.ts`. */
+export type Kind = { readonly sensor: string; readonly make: (site: Site) => Device }
 
 // No command of these devices is longer; a gateway that sends more is not understood, and not stored.
 const maxPending = 128

@@ -2,7 +2,7 @@
 import type { Measurement } from '../../gateway/reading/reading.ts'
 import { chanceAt } from '../random.ts'
 import type { Place } from '../world.ts'
-import type { Device } from './device.ts'
+import type { Device, Kind } from './device.ts'
 
 const sentence = (content: string): string => {
   const sum = Buffer.from(content).reduce((total, byte) => total ^ byte, 0)
@@ -93,4 +93,10 @@ export const gnss = ({ seed, place, intervalMs = 1000, searchMs = 0 }: GnssOptio
       return []
     },
   }
+}
+
+/** A receiver that stands where the station does. */
+export const gnssKind: Kind = {
+  sensor: 'gnss',
+  make: ({ seed, place, intervalMs }) => gnss({ seed, place, intervalMs }),
 }

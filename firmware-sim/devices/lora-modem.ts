@@ -1,9 +1,10 @@
 /** A REYAX RYLR modem and the LoRa nodes that it hears. */
 import assert from 'node:assert/strict'
-import { type Measurement, type Reading, toValues } from '../../gateway/reading/reading.ts'
-import { chanceAt } from '../random.ts'
-import type { Conditions } from '../world.ts'
-import { answer, commandReader, type Device, type Emission } from './device.ts'
+import { encodeReadings } from '../../gateway/reading/payload.ts'
+import { type Measurement, toValues } from '../../gateway/reading/reading.ts'
+import { chanceAt, generator } from '../random.ts'
+import { around, type Conditions } from '../world.ts'
+import { answer, commandReader, type Device, type Emission, type Kind } from './device.ts'
 import { printed } from './microcontroller.ts'
 
 // RYLR998 AT command guide.
@@ -11,9 +12,6 @@ const maxData = 240
 const settable = /^AT\+(ADDRESS|NETWORKID|BAND|PARAMETER|CPIN|IPR|CRFOP|MODE)=([\x20-\x7e]{1,48})$/
 const askable = /^AT\+(ADDRESS|NETWORKID|BAND|PARAMETER|IPR|CRFOP|MODE|VER)\?$/
 const newline = 0x0a
-
-/** Encodes readings as a node does that signs nothing: the gateway's payload of readings. */
-export type EncodePayload = (readings: readonly Reading[]) => Uint8Array
 
 /** A node: its address, the air around it, and whether it sends text or encoded readings. */
 export type LoraNode = {
@@ -27,7 +25,6 @@ export type LoraModemOptions = {
   readonly nodes: readonly LoraNode[]
   /** How often each node sends. */
   readonly nodeIntervalMs?: number
-  readonly encodePayload?: EncodePayload
 }
 
 const takeLine = (bytes: Uint8Array) => {
@@ -38,13 +35,8 @@ const takeLine = (bytes: Uint8Array) => {
 /** What a CBOR node calls its one sensor; the gateway appends it to the node's address. */
 export const nodeSensor = 'env'
 
-/** A simulated modem; its nodes take turns. Without `encodePayload` all of them send text. */
-export const loraModem = ({
-  seed,
-  nodes,
-  nodeIntervalMs = 5000,
-  encodePayload,
-}: LoraModemOptions): Device => {
+/** A simulated modem; its nodes take turns. A CBOR node encodes as a station does, and signs nothing. */
+export const loraModem = ({ seed, nodes, nodeIntervalMs = 5000 }: LoraModemOptions): Device => {
   assert(nodes.length > 0, 'a modem hears at least one node')
   const intervalMs = Math.max(1, Math.floor(nodeIntervalMs / nodes.length))
   const state = new Map<string, string>()
@@ -57,10 +49,9 @@ export const loraModem = ({
     timeMs: number,
   ): { data: Uint8Array; measurements: readonly Measurement[]; sensor?: string } => {
     const { text, measurements } = printed(node.air(timeMs), 'key-value')
-    if (node.payload === 'text' || !encodePayload)
-      return { data: new Uint8Array(Buffer.from(text)), measurements }
+    if (node.payload === 'text') return { data: new Uint8Array(Buffer.from(text)), measurements }
     const reading = { sensor: nodeSensor, model: 'bme280', timeMs, values: toValues(measurements) }
-    return { data: encodePayload([reading]), measurements, sensor: nodeSensor }
+    return { data: encodeReadings([reading]), measurements, sensor: nodeSensor }
   }
 
   const obey = (command: Uint8Array): Emission => {
@@ -75,7 +66,7 @@ export const loraModem = ({
 
   return {
     model: 'reyax-rylr',
-    settings: { address: 1, networkId: 18, nodes: nodes.map(({ address }) => address) },
+    settings: { address: 1, networkId: 18, nodes: nodes.map(({ address }) => `lora-${address}`) },
     baudRate: 115_200,
     intervalMs,
     speak: (timeMs) => {
@@ -110,4 +101,19 @@ export const loraModem = ({
     hear: (bytes) => lines(bytes).map(obey),
     powerOn: () => [say('+READY')],
   }
+}
+
+/** A modem with three nodes within two kilometres, two of which print text. */
+export const loraModemKind: Kind = {
+  sensor: 'field',
+  make: ({ seed, place, airAt, intervalMs }) =>
+    loraModem({
+      seed,
+      nodeIntervalMs: intervalMs,
+      nodes: [11, 12, 13].map((address) => ({
+        address,
+        air: airAt(around(place, 2, generator(seed + address))),
+        payload: address % 2 === 0 ? 'cbor' : 'text',
+      })),
+    }),
 }

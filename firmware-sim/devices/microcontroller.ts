@@ -2,8 +2,9 @@
 import type { QuantityName } from '../../gateway/reading/quantity.ts'
 import type { Measurement } from '../../gateway/reading/reading.ts'
 import type { Settings } from '../../gateway/sensors/sensors.ts'
+import { pick } from '../random.ts'
 import type { Conditions } from '../world.ts'
-import { answer, type Device, rounded } from './device.ts'
+import { answer, type Device, type Kind, rounded } from './device.ts'
 
 const columns = ['temperature', 'humidity', 'pressure'] as const satisfies readonly QuantityName[]
 
@@ -81,4 +82,15 @@ export const microcontroller = ({
     hear: () => [],
     powerOn: () => [answer(new Uint8Array(Buffer.from('# BME280 ready\r\n')))],
   }
+}
+
+/** A BME280 whose sketch prints in one of the three ways. */
+export const microcontrollerKind: Kind = {
+  sensor: 'env',
+  make: ({ seed, place, airAt, intervalMs }) =>
+    microcontroller({
+      style: pick(Object.keys(textStyles) as TextStyle[], seed),
+      intervalMs,
+      air: airAt(place),
+    }),
 }

@@ -1,6 +1,6 @@
 /** A Nova SDS011: 10-byte frames once a second, 19-byte commands. */
 import type { Conditions } from '../world.ts'
-import { answer, commandReader, type Device, type Emission, rounded } from './device.ts'
+import { answer, commandReader, type Device, type Emission, type Kind, rounded } from './device.ts'
 
 // Laser Dust Sensor Control Protocol V1.3.
 const commandBytes = 19
@@ -81,4 +81,10 @@ export const nova = ({ intervalMs = 1000, warmUpMs = 0, air }: NovaOptions): Dev
       return []
     },
   }
+}
+
+/** An SDS011. */
+export const novaKind: Kind = {
+  sensor: 'sds',
+  make: ({ place, airAt, intervalMs, warmUpMs }) => nova({ intervalMs, warmUpMs, air: airAt(place) }),
 }

@@ -1,7 +1,8 @@
 /** A Plantower PMS5003 (or 5003T): 32-byte frames, active or passive, asleep or awake. */
 import type { Measurement } from '../../gateway/reading/reading.ts'
+import { chanceAt } from '../random.ts'
 import type { Conditions } from '../world.ts'
-import { answer, commandReader, type Device, type Emission, rounded } from './device.ts'
+import { answer, commandReader, type Device, type Emission, type Kind, rounded } from './device.ts'
 
 // PMS5003 manual V2.3, appendices I and II.
 const commandBytes = 7
@@ -112,4 +113,16 @@ export const plantower = ({
       return []
     },
   }
+}
+
+/** A PMS5003, or a PMS5003T in three of ten. */
+export const plantowerKind: Kind = {
+  sensor: 'pms',
+  make: ({ seed, place, airAt, intervalMs, warmUpMs }) =>
+    plantower({
+      variant: chanceAt(seed, 0) < 0.3 ? 'pms5003t' : 'pms5003',
+      intervalMs,
+      warmUpMs,
+      air: airAt(place),
+    }),
 }

@@ -131,6 +131,26 @@ const liner = ({ maxBytes }: Extract<Framing, { kind: 'lines' }>): Framer => {
   }
 }
 
+/** Each chunk is a message: the link keeps them apart. */
+const messenger = ({ maxBytes }: Extract<Framing, { kind: 'messages' }>): Framer => {
+  let skipped = 0
+  return {
+    push: function* (chunk) {
+      if (chunk.length > maxBytes) skipped += chunk.length
+      else if (chunk.length > 0) yield chunk.slice()
+    },
+    skippedBytes: () => skipped,
+  }
+}
+
 /** A framer for a device's framing, with at most a few times `maxBytes` of memory and time linear in the bytes. */
-export const framer = (framing: Framing): Framer =>
-  framing.kind === 'lines' ? liner(framing) : cutter(framing)
+export const framer = (framing: Framing): Framer => {
+  switch (framing.kind) {
+    case 'lines':
+      return liner(framing)
+    case 'messages':
+      return messenger(framing)
+    case 'cut':
+      return cutter(framing)
+  }
+}

@@ -2,12 +2,15 @@
 import { AssertionError } from 'node:assert'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Framing } from '../sensors/sensors.ts'
+import type { Decoder, Dialogue, Framing } from '../sensors/sensors.ts'
 import { framer } from './frame.ts'
 import { LinkError, type Opener } from './link.ts'
 
-/** One frame and when its last byte was received: UTC, milliseconds since 1970. */
-export type ReceivedFrame = { readonly bytes: Uint8Array; readonly receivedMs: number }
+/**
+ * One frame and when its last byte was received: `receivedMs` UTC, milliseconds since 1970, and `atMs` by the clock
+ * that never jumps.
+ */
+export type ReceivedFrame = { readonly bytes: Uint8Array; readonly receivedMs: number; readonly atMs: number }
 
 /** What a link has done so far. Counters start at zero when the process starts; times are UTC milliseconds. */
 export type LinkStatus = {
@@ -44,6 +47,10 @@ export type SuperviseOptions = {
   readonly greeting?: readonly Uint8Array[]
   /** A modem loses a command that comes before it has answered the one before. */
   readonly greetingGapMs?: number
+  /** What is said after the greeting, while the link is open. */
+  readonly dialogue?: Dialogue | undefined
+  /** Holds the conversation in place of framing, greeting and dialogue. */
+  readonly session?: Decoder['session'] | undefined
   /** Without a frame for so long, the link counts as stuck and is opened anew. */
   readonly silenceMs: number
   /** First and longest wait before opening again; it doubles in between. */
@@ -69,6 +76,11 @@ const silent = (name: string, silenceMs: number): LinkError =>
       'It is opened again; if this repeats, check the wiring, the baud rate and the sensor model.',
   )
 
+// A driver that wants to be asked again at once, for ever, must not stop everything else.
+const leastTurnMs = 1
+// What a device does not take is not piled up: it will be asked again.
+const maxUnsentBytes = 4096
+
 const closed = async (stream: Duplex): Promise<void> => {
   if (stream.closed) return
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -87,6 +99,8 @@ export const supervise = ({
   framing,
   greeting = [],
   greetingGapMs = 150,
+  dialogue,
+  session,
   silenceMs,
   backoffMs: [firstMs, longestMs] = [250, 30_000],
   clock = systemClock,
@@ -113,6 +127,22 @@ export const supervise = ({
     }
   }
 
+  /** Says what the driver wants said; `heard.now` ends a pause early, for the driver may have an answer to give. */
+  const converse = async (stream: Duplex, heard: { now: () => void }, signal: AbortSignal): Promise<void> => {
+    await greet(stream, signal)
+    if (!dialogue) return
+    dialogue.opened(clock.steadyMs())
+    for (;;) {
+      const pause = new AbortController()
+      heard.now = () => pause.abort()
+      const { send, againMs } = dialogue.turn(clock.steadyMs())
+      if (stream.destroyed) return
+      if (send && stream.writableLength < maxUnsentBytes) stream.write(send)
+      const either = AbortSignal.any([signal, pause.signal])
+      await clock.sleep(Math.max(againMs, leastTurnMs), either).catch(() => signal.throwIfAborted())
+    }
+  }
+
   // Time in which the reader is busy elsewhere is not the sensor's silence.
   type Quiet = { sinceMs: number; readerBusy: boolean }
 
@@ -125,25 +155,49 @@ export const supervise = ({
   }
 
   const framesOf = async function* (stream: Duplex): AsyncGenerator<ReceivedFrame, void, void> {
-    const cutter = framer(framing)
-    const skippedBefore = status.skippedBytes
     const quiet: Quiet = { sinceMs: clock.steadyMs(), readerBusy: false }
+    const heard = { now: (): void => undefined }
     const done = new AbortController()
-    const ignore = (): void => undefined
-    // Both end with the connection; what goes wrong in them is the stream's own error.
-    greet(stream, done.signal).catch(ignore)
-    watch(stream, quiet, done.signal).catch(ignore)
+
+    // Around each frame that is handed over, plainly: a generator of its own would cost more than all the rest.
+    const giving = (receivedMs: number): void => {
+      status.frames += 1
+      status.lastFrameMs = receivedMs
+      quiet.readerBusy = true
+    }
+    const given = (): void => {
+      quiet.sinceMs = clock.steadyMs()
+      quiet.readerBusy = false
+      heard.now()
+    }
+
+    // A driver's own mistake is no trouble of the wire: it ends the link, and is told as what it is.
+    const failed = (error: unknown): void => {
+      if (!done.signal.aborted) stream.destroy(error instanceof Error ? error : new Error(String(error)))
+    }
+    watch(stream, quiet, done.signal).catch(failed)
     try {
+      if (session) {
+        for await (const bytes of session(stream, done.signal)) {
+          const receivedMs = clock.utcMs()
+          status.bytes += bytes.length
+          giving(receivedMs)
+          yield { bytes, receivedMs, atMs: clock.steadyMs() }
+          given()
+        }
+        return
+      }
+      const cutter = framer(framing)
+      const skippedBefore = status.skippedBytes
+      converse(stream, heard, done.signal).catch(failed)
       for await (const chunk of stream as AsyncIterable<Uint8Array>) {
         const receivedMs = clock.utcMs()
+        const atMs = clock.steadyMs()
         status.bytes += chunk.length
         for (const bytes of cutter.push(chunk)) {
-          status.frames += 1
-          status.lastFrameMs = receivedMs
-          quiet.readerBusy = true
-          yield { bytes, receivedMs }
-          quiet.sinceMs = clock.steadyMs()
-          quiet.readerBusy = false
+          giving(receivedMs)
+          yield { bytes, receivedMs, atMs }
+          given()
         }
         status.skippedBytes = skippedBefore + cutter.skippedBytes()
       }

@@ -1,6 +1,7 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
 import { idPattern, type Reading, toValues } from '../reading/reading.ts'
-import type { Outcome, RefusalReason } from './sensors.ts'
+import type { Decoder, Driver, Outcome, RefusalReason, Settings, Surroundings } from './sensors.ts'
+import { type UplinkReader, uplinkReader } from './uplink.ts'
 
 /** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
 export type Refusal = {
@@ -21,6 +22,24 @@ const latestMs = Date.UTC(2200, 0, 1)
 
 const isMoment = (timeMs: number | undefined): timeMs is number =>
   timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
+
+/** A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included. */
+export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
+  const decoder = driver.configure(settings, surroundings)
+  let readUplink: UplinkReader | undefined
+  const meant = (outcome: Outcome): readonly Outcome[] => {
+    if (outcome.kind !== 'uplink') return [outcome]
+    readUplink ??= uplinkReader(settings)
+    return readUplink(outcome)
+  }
+  return {
+    ...decoder,
+    decode: (frame, atMs) => {
+      const outcomes = decoder.decode(frame, atMs)
+      return outcomes.some(({ kind }) => kind === 'uplink') ? outcomes.flatMap(meant) : outcomes
+    },
+  }
+}
 
 /**
  * Readings and refusals from a frame's outcomes. The sensor's id is `sensorId`, or `sensorId-node` for a node

@@ -1,10 +1,9 @@
 /** REYAX RYLR896 and RYLR998 LoRa modems: what other nodes send, with the strength at which it was heard. */
 import { z } from 'zod'
-import type { Measurement } from '../reading/reading.ts'
 import { hex, utf8 } from './bytes.ts'
-import type { Cut, Driver, Outcome, Settings } from './sensors.ts'
+import type { Cut, Decoder, Driver, Outcome, Radio, Settings } from './sensors.ts'
 import { checked } from './settings.ts'
-import { type TextDecoder, textDecoder, textSettings } from './text-lines.ts'
+import { uplinkSettings } from './uplink.ts'
 
 const model = 'reyax-rylr'
 
@@ -106,8 +105,6 @@ const range = (name: string, min: number, max: number) => {
   return z.int(expected).min(min, expected).max(max, expected)
 }
 
-type DecodePayload = (bytes: Uint8Array) => readonly Outcome[]
-
 const schema = z.strictObject({
   address: range('an address', 0, 65_535).optional(),
   networkId: range('a network id', 0, 18).optional(),
@@ -123,18 +120,7 @@ const schema = z.strictObject({
     .string()
     .regex(/^(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{32})$/, 'expected 8 (RYLR998) or 32 (RYLR896) hexadecimal digits')
     .optional(),
-  nodes: z
-    .array(range('an address', 0, 65_535), 'expected a list of addresses')
-    .max(1000)
-    .optional(),
-  payload: z.enum(['auto', 'text', 'cbor'], 'expected auto, text or cbor').default('auto'),
-  text: textSettings.prefault({}),
-  decodePayload: z
-    .custom<DecodePayload>(
-      (value) => value === undefined || typeof value === 'function',
-      'expected a function',
-    )
-    .optional(),
+  ...uplinkSettings,
 })
 
 const greeting = (settings: Settings): readonly Uint8Array[] => {
@@ -150,14 +136,11 @@ const greeting = (settings: Settings): readonly Uint8Array[] => {
     .map((command) => utf8(`${command}\r\n`))
 }
 
-const refused = (reason: 'length' | 'not-configured' | 'unknown', detail: string): Outcome => ({
+const refused = (reason: 'length' | 'unknown', detail: string): Outcome => ({
   kind: 'refused',
   reason,
   detail,
 })
-
-// No text begins with such a byte: CBOR arrays, maps and tags all do.
-const firstOfCbor = 0x80
 
 const said = (frame: Uint8Array): Outcome => {
   const text = latin1(frame, 0, frame.length).trim()
@@ -171,56 +154,35 @@ const said = (frame: Uint8Array): Outcome => {
     : refused('unknown', `${frame.length} bytes that are no answer of the modem`)
 }
 
-const configure = (settings: Settings): { readonly decode: (frame: Uint8Array) => readonly Outcome[] } => {
-  const { nodes, payload, text, decodePayload } = checked(model, schema, settings)
-  const allowed = nodes && new Set(nodes)
-  const decodeText: TextDecoder = textDecoder(text)
+// AT+PARAMETER's first number; AT+BAND is in hertz.
+const radioOf = ({ bandHz, parameter }: z.output<typeof schema>): Radio => ({
+  ...(bandHz === undefined ? {} : { frequency: bandHz / 1e6 }),
+  ...(parameter === undefined ? {} : { spreadingFactor: Number(parameter.split(',')[0]) }),
+})
 
-  const contentOf = (data: Uint8Array): readonly Outcome[] => {
-    const binary = payload === 'cbor' || (payload === 'auto' && (data[0] ?? 0) >= firstOfCbor)
-    if (!binary) return decodeText(data)
-    if (!decodePayload) return [refused('not-configured', 'a CBOR payload, and nothing to decode it with')]
-    return decodePayload(data)
+const configure = (settings: Settings): Decoder => {
+  const set = radioOf(checked(model, schema, settings))
+  return {
+    decode: (frame) => {
+      const message = messageAt(frame, 0)
+      if (message === undefined || message === 'wait' || message.end !== frame.length) return [said(frame)]
+      const address = Number(headShape.exec(latin1(frame, 0, message.dataAt))![1])
+      const [, rssi, snr] = tailShape.exec(latin1(frame, message.dataEnd, frame.length))!
+      return [
+        {
+          kind: 'uplink',
+          node: `lora-${address}`,
+          payload: frame.slice(message.dataAt, message.dataEnd),
+          radio: { rssi: Number(rssi), snr: Number(snr), ...set },
+        },
+      ]
+    },
   }
-
-  const decode = (frame: Uint8Array): readonly Outcome[] => {
-    const message = messageAt(frame, 0)
-    if (message === undefined || message === 'wait' || message.end !== frame.length) return [said(frame)]
-    const address = Number(headShape.exec(latin1(frame, 0, message.dataAt))![1])
-    if (allowed && !allowed.has(address))
-      return [refused('not-configured', `node ${address} is not in setting "nodes"`)]
-    const [, rssi, snr] = tailShape.exec(latin1(frame, message.dataEnd, frame.length))!
-    const radio: Measurement[] = [
-      { quantity: 'rssi', value: Number(rssi) },
-      { quantity: 'snr', value: Number(snr) },
-    ]
-    const node = `lora-${address}`
-    const content = contentOf(frame.slice(message.dataAt, message.dataEnd)).map((outcome) =>
-      outcome.kind === 'reading'
-        ? { ...outcome, node: outcome.node === undefined ? node : `${node}-${outcome.node}` }
-        : outcome,
-    )
-    // One message was heard once: its last reading, the newest, carries the signal, or a reading of its own does.
-    const newest = content.findLast((outcome) => outcome.kind === 'reading')
-    if (!newest) return [...content, { kind: 'reading', node, measurements: radio }]
-    return content.map((outcome) =>
-      outcome === newest
-        ? {
-            ...newest,
-            measurements: [
-              ...newest.measurements.filter(({ quantity }) => quantity !== 'rssi' && quantity !== 'snr'),
-              ...radio,
-            ],
-          }
-        : outcome,
-    )
-  }
-  return { decode }
 }
 
 /**
- * Driver for RYLR modems. Text payloads are read by the text profiles (setting `text`); CBOR payloads by the
- * function handed in as setting `decodePayload`. Each node is a sensor of its own, `lora-<address>`.
+ * Driver for RYLR modems. Each node is a sensor of its own, `lora-<address>`; `bandHz` and `parameter`, where they are
+ * set, say on which frequency and with which spreading factor it was heard.
  */
 export const reyaxRylr: Driver = {
   model,
@@ -236,35 +198,22 @@ export const reyaxRylr: Driver = {
     {
       title: 'a node’s text with commas inside',
       source: 'constructed after the RYLR998 AT command guide',
-      settings: { text: { columns: ['temperature', 'humidity', 'pressure'] } },
       bytes: utf8('+RCV=7,12,21.5,45,1013,-47,11\r\n'),
       outcomes: [
-        {
-          kind: 'reading',
-          node: 'lora-7',
-          measurements: [
-            { quantity: 'temperature', value: 21.5 },
-            { quantity: 'humidity', value: 45 },
-            { quantity: 'pressure', value: 1013 },
-            { quantity: 'rssi', value: -47 },
-            { quantity: 'snr', value: 11 },
-          ],
-        },
+        { kind: 'uplink', node: 'lora-7', payload: utf8('21.5,45,1013'), radio: { rssi: -47, snr: 11 } },
       ],
     },
     {
-      title: 'the guide’s example: no reading inside, but a signal',
+      title: 'the guide’s example, with the radio as it was set',
       source: 'REYAX RYLR998 AT command guide',
+      settings: { bandHz: 868_500_000, parameter: '9,7,1,12' },
       bytes: utf8('+RCV=50,5,HELLO,-99,40\r\n'),
       outcomes: [
-        { kind: 'refused', reason: 'unknown', detail: '"HELLO" is no reading' },
         {
-          kind: 'reading',
+          kind: 'uplink',
           node: 'lora-50',
-          measurements: [
-            { quantity: 'rssi', value: -99 },
-            { quantity: 'snr', value: 40 },
-          ],
+          payload: utf8('HELLO'),
+          radio: { rssi: -99, snr: 40, frequency: 868.5, spreadingFactor: 9 },
         },
       ],
     },
@@ -272,17 +221,7 @@ export const reyaxRylr: Driver = {
       title: 'binary data with a newline inside',
       source: 'constructed after the RYLR998 AT command guide',
       bytes: hex('2b5243563d332c342c010d0a022c2d36302c390d0a'),
-      outcomes: [
-        { kind: 'refused', reason: 'layout', detail: '4 bytes are not text' },
-        {
-          kind: 'reading',
-          node: 'lora-3',
-          measurements: [
-            { quantity: 'rssi', value: -60 },
-            { quantity: 'snr', value: 9 },
-          ],
-        },
-      ],
+      outcomes: [{ kind: 'uplink', node: 'lora-3', payload: hex('010d0a02'), radio: { rssi: -60, snr: 9 } }],
     },
   ],
 }

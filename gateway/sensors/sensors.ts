@@ -1,4 +1,5 @@
 /** The port every device driver satisfies: bytes are cut into frames, a frame becomes measurements or a refusal. */
+import type { Duplex } from 'node:stream'
 import type { Measurement } from '../reading/reading.ts'
 
 /**
@@ -14,10 +15,12 @@ export type Cut =
 
 /**
  * How a device's bytes become frames. `lines`: text ended by LF or CRLF, without its ending, at most `maxBytes`.
+ * `messages`: the link itself keeps messages apart (datagrams, WebSocket); longer ones are dropped and counted.
  * `cut`: a function for everything else; a frame is at most `maxBytes`, so a bad length byte cannot swallow more.
  */
 export type Framing =
   | { readonly kind: 'lines'; readonly maxBytes: number }
+  | { readonly kind: 'messages'; readonly maxBytes: number }
   | {
       readonly kind: 'cut'
       readonly maxBytes: number
@@ -25,9 +28,32 @@ export type Framing =
     }
 
 /**
- * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a LoRa modem
- * carries several); `timeMs` only where the device itself knows UTC. `control`: an answer or banner that is no reading.
- * `refused`: bad data, counted and kept with its reason.
+ * How a transmission was heard: strength in dBm, signal-to-noise ratio in dB, centre frequency in MHz, LoRa
+ * spreading factor 5 to 12. What the modem does not say, and the owner has not set, is not there.
+ */
+export type Radio = {
+  readonly rssi?: number
+  readonly snr?: number
+  readonly frequency?: number
+  readonly spreadingFactor?: number
+}
+
+/**
+ * A payload that a radio node sent: who, what, how it was heard. `port` is LoRaWAN's FPort. What the payload means is
+ * for `uplink.ts`, the same for every modem.
+ */
+export type Uplink = {
+  readonly kind: 'uplink'
+  readonly node: string
+  readonly payload: Uint8Array
+  readonly radio: Radio
+  readonly port?: number
+}
+
+/**
+ * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a bus or a network
+ * carries several); `timeMs` only where the device itself knows UTC. `uplink`: what a modem heard from a node.
+ * `control`: an answer or banner that is no reading. `refused`: bad data, counted and kept with its reason.
  */
 export type Outcome =
   | {
@@ -36,6 +62,7 @@ export type Outcome =
       readonly node?: string
       readonly timeMs?: number
     }
+  | Uplink
   | { readonly kind: 'control'; readonly what: string }
   | { readonly kind: 'refused'; readonly reason: RefusalReason; readonly detail: string }
 
@@ -44,8 +71,50 @@ export type RefusalReason = 'checksum' | 'length' | 'layout' | 'unknown' | 'not-
 /** What the owner said about one device: driver-specific, checked by the driver's own schema in `configure`. */
 export type Settings = Readonly<Record<string, unknown>>
 
-/** A driver, configured for one device. It may hold state (a modem pairs lines), so one per open link. */
-export type Decoder = { readonly decode: (frame: Uint8Array) => readonly Outcome[] }
+/** What a driver wants now: bytes to be sent, if any, and in how many milliseconds to be asked again at the latest. */
+export type Turn = { readonly send?: Uint8Array; readonly againMs: number }
+
+/**
+ * The talking side of a device that speaks only when asked, or must be told things in the course of its day. Times are
+ * of a clock that never jumps, in milliseconds. No input and no waiting of its own: the link asks, and sends.
+ */
+export type Dialogue = {
+  /** The wire has just been opened, for the first time or again: whatever was under way is over. */
+  readonly opened: (nowMs: number) => void
+  /** Asked after opening, after every frame that was decoded, and when the time it named has passed. */
+  readonly turn: (nowMs: number) => Turn
+}
+
+/**
+ * A driver, configured for one device. It may hold state (a modem pairs lines), so one per link.
+ * `decode` takes a whole frame and when its last byte came (`atMs`, the clock of `Dialogue`); it never throws.
+ */
+export type Decoder = {
+  readonly decode: (frame: Uint8Array, atMs: number) => readonly Outcome[]
+  readonly dialogue?: Dialogue
+  /** Where frames can be told apart only by knowing what was asked: in place of the driver's. */
+  readonly framing?: Framing
+  /** Where the settings change how long silence is normal: in place of the driver's. */
+  readonly silenceS?: number
+  /**
+   * Where a protocol library holds the conversation: it gets the open wire and gives whole answers as frames, until
+   * the signal aborts or the wire ends. In place of framing and dialogue.
+   */
+  readonly session?: (wire: Duplex, signal: AbortSignal) => AsyncIterable<Uint8Array>
+}
+
+/** Numbers kept on disk under a name, for counters that must not go back (LoRaWAN frame counters). */
+export type Counters = {
+  readonly get: (name: string) => number | undefined
+  readonly set: (name: string, value: number) => void
+}
+
+/** What the gateway hands to a driver beside its settings. */
+export type Surroundings = {
+  readonly counters: Counters
+  /** The text of a file that only its owner may read; throws an Error naming the file, never its content. */
+  readonly secret: (path: string) => string
+}
 
 /** A captured or published frame and what it must decode to; every driver carries some, tests and docs read them. */
 export type Example = {
@@ -70,6 +139,6 @@ export type Driver = {
   /** Bytes sent each time the port opens (wake-up, mode, modem set-up), in order. */
   readonly greeting: (settings: Settings) => readonly Uint8Array[]
   /** Throws an Error naming the setting, what was expected and what came. */
-  readonly configure: (settings: Settings) => Decoder
+  readonly configure: (settings: Settings, surroundings: Surroundings) => Decoder
   readonly examples: readonly Example[]
 }

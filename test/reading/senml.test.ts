@@ -39,11 +39,17 @@ describe.skipIf(!haveVectors)(`RFC 8428 examples${vectorsNote}`, () => {
     expectSame(resolved(pack.records), vectorJson('senml-rfc8428/ex3.gen.resolved.json'))
   })
 
-  it('ex3 has quantities that are not in the table, and ex1 a time that is relative', () => {
-    expect(decodeSenmlReadings(vectorBytes('senml-rfc8428/ex3.gen.cbor'))).toEqual({
+  it('ex3 is read as readings, a quantity that is not in the table is refused, and ex1 has a time that is relative', () => {
+    const pack = vectorBytes('senml-rfc8428/ex3.gen.cbor')
+    const read = decodeSenmlReadings(pack)
+    const scaled = read.ok ? read.readings.flatMap(({ values }) => values.map((value) => value.scaled!)) : []
+    expect(scaled.sort((a, b) => a - b)).toEqual([1200, 1300, 1400, 1500, 1600, 1700, 120_100])
+    const unknown = Buffer.from(pack)
+    unknown.write('woltage', unknown.indexOf('voltage'))
+    expect(decodeSenmlReadings(new Uint8Array(unknown))).toEqual({
       ok: false,
       reason: 'bad-payload',
-      detail: 'SenML record 1: no quantity is called "voltage"',
+      detail: 'SenML record 1: no quantity is called "woltage"',
     })
     expect(resolveSenml(vectorJson('senml-rfc8428/ex1.json'))).toMatchObject({
       detail: 'SenML record 1: a time relative to now, which cannot be checked later',

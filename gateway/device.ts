@@ -1,0 +1,85 @@
+/** One device of a station: its link, its driver, and what it has said so far. */
+import type { Opener } from './link/link.ts'
+import { type LinkStatus, supervise } from './link/supervise.ts'
+import type { Reading } from './reading/reading.ts'
+import { driverOf } from './sensors/all.ts'
+import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
+import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
+
+/** One configured device. */
+export type Device = {
+  readonly id: string
+  readonly model: string
+  readonly settings: Settings
+  readonly opener: Opener
+}
+
+/** What a device has said. Counters start at zero when the process starts. */
+export type DeviceStatus = {
+  readonly id: string
+  readonly model: string
+  readonly link: LinkStatus
+  readonly readings: number
+  readonly refused: number
+  readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>
+  readonly lastRefusal: Refusal | null
+  /** When the newest reading was received, UTC; null before the first. */
+  readonly lastReadingMs: number | null
+}
+
+export type RunningDevice = {
+  readonly status: DeviceStatus
+  /** Reads until aborted; rejects only with what `take` rejects with. */
+  readonly run: (signal: AbortSignal) => Promise<void>
+}
+
+/** A device, to be run. `take` gets each reading in order; a slow one slows the device's wire down. */
+export const readDevice = ({
+  device,
+  surroundings,
+  take,
+}: {
+  readonly device: Device
+  readonly surroundings: Surroundings
+  readonly take: (reading: Reading) => Promise<void>
+}): RunningDevice => {
+  const { id, model, settings, opener } = device
+  const driver = driverOf(model)
+  const decoder = decoderOf(driver, settings, surroundings)
+  const link = supervise({
+    opener,
+    framing: decoder.framing ?? driver.framing,
+    greeting: driver.greeting(settings),
+    dialogue: decoder.dialogue,
+    session: decoder.session,
+    silenceMs: (decoder.silenceS ?? driver.silenceS) * 1000,
+  })
+  const status = {
+    id,
+    model,
+    link: link.status,
+    readings: 0,
+    refused: 0,
+    refusals: {} as Partial<Record<RefusalReason, number>>,
+    lastRefusal: null as Refusal | null,
+    lastReadingMs: null as number | null,
+  }
+  return {
+    status,
+    run: async (signal) => {
+      for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
+        const said = toReadings(model, id, decoder.decode(bytes, atMs), receivedMs)
+        for (const refusal of said.refusals) {
+          status.refused += 1
+          status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1
+          status.lastRefusal = refusal
+        }
+        for (const reading of said.readings) {
+          status.readings += 1
+          status.lastReadingMs = receivedMs
+          await take(reading)
+        }
+      }
+    },
+  }
+}
