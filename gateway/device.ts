@@ -1,6 +1,7 @@
 /** One device of a station: its link, its driver, and what it has said so far. */
+import type { SensorStatus } from './health/status.ts'
 import type { Opener } from './link/link.ts'
-import { type LinkStatus, supervise } from './link/supervise.ts'
+import { supervise } from './link/supervise.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
 import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
@@ -11,24 +12,13 @@ export type Device = {
   readonly id: string
   readonly model: string
   readonly settings: Settings
+  /** Bits per second, for a serial port. */
+  readonly baudRate: number
   readonly opener: Opener
 }
 
-/** What a device has said. Counters start at zero when the process starts. */
-export type DeviceStatus = {
-  readonly id: string
-  readonly model: string
-  readonly link: LinkStatus
-  readonly readings: number
-  readonly refused: number
-  readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>
-  readonly lastRefusal: Refusal | null
-  /** When the newest reading was received, UTC; null before the first. */
-  readonly lastReadingMs: number | null
-}
-
 export type RunningDevice = {
-  readonly status: DeviceStatus
+  readonly status: SensorStatus
   /** Reads until aborted; rejects only with what `take` rejects with. */
   readonly run: (signal: AbortSignal) => Promise<void>
 }
@@ -38,10 +28,13 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  changed = () => undefined,
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
   readonly take: (reading: Reading) => Promise<void>
+  /** The link was opened or lost, or its first reading came. */
+  readonly changed?: () => void
 }): RunningDevice => {
   const { id, model, settings, opener } = device
   const driver = driverOf(model)
@@ -53,6 +46,7 @@ export const readDevice = ({
     dialogue: decoder.dialogue,
     session: decoder.session,
     silenceMs: (decoder.silenceS ?? driver.silenceS) * 1000,
+    changed,
   })
   const status = {
     id,
@@ -76,6 +70,7 @@ export const readDevice = ({
         }
         for (const reading of said.readings) {
           status.readings += 1
+          if (status.lastReadingMs === null) changed()
           status.lastReadingMs = receivedMs
           await take(reading)
         }

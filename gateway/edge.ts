@@ -1,15 +1,19 @@
 /** The Pi half: sensor -> link -> sensors -> sign -> outbox -> relay, in the order a reading travels. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Device, type DeviceStatus, readDevice } from './device.ts'
+import type { Device } from './device.ts'
+import { runDevices } from './device-set.ts'
+import { publishedStatus } from './health/published.ts'
+import type { SensorStatus, StationStatus } from './health/status.ts'
+import { troubles } from './health/trouble.ts'
 import { openJournal } from './journal/open.ts'
-import { type OutboxStatus, openOutbox } from './outbox/outbox.ts'
+import { openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import type { Clock } from './reading/envelope.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
-import { type Connect, createRelay, type RelayStatus } from './relay/relay.ts'
+import { type Connect, createRelay } from './relay/relay.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
 
@@ -41,18 +45,11 @@ export type EdgeOptions = {
   readonly emitted?: (sensor: string, timeMs: number) => void
 }
 
-export type EdgeStatus = {
-  readonly station: string
-  readonly devices: readonly DeviceStatus[]
-  readonly outbox: OutboxStatus
-  readonly relay: RelayStatus
-  readonly readings: number
-  readonly refused: number
-}
-
 export type Edge = {
   readonly station: string
-  readonly status: EdgeStatus
+  readonly status: StationStatus
+  /** Exchanges the devices while everything else goes on; see `DeviceSet.apply`. */
+  reload(devices: readonly Device[]): ReturnType<ReturnType<typeof runDevices>['apply']>
   /** Resolves when the edge has stopped; rejects when its own disk fails it. */
   readonly done: Promise<void>
 }
@@ -85,18 +82,32 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     failed: fail,
   })
 
-  const devices = options.devices.map((device) =>
-    readDevice({
-      device,
+  const devices = runDevices(
+    options.devices,
+    {
       surroundings: options.surroundings,
       take: async (reading) => {
         options.emitted?.(reading.sensor, reading.timeMs)
         await sealer.add(reading)
       },
-    }),
+      changed: () => relay.changed(),
+      failed: fail,
+    },
+    running,
   )
-  const sum = (of: (status: DeviceStatus) => number): number =>
-    devices.reduce((total, { status }) => total + of(status), 0)
+
+  const startedMs = performance.now()
+  const sum = (of: (status: SensorStatus) => number): number =>
+    devices.statuses.reduce((total, status) => total + of(status), 0)
+  const status = (): StationStatus => ({
+    station,
+    sensors: devices.statuses,
+    outbox: outbox.status,
+    relay: relay.status,
+    troubles: troubles(relay.status, outbox.status),
+    readings: sum(({ readings }) => readings),
+    refused: sum(({ refused }) => refused),
+  })
 
   const relay = createRelay({
     network,
@@ -105,25 +116,18 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     connect: options.connect,
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
-    describe: () => ({
-      station,
-      publicKey: toHex(signer.publicKey),
-      version: options.version,
-      timeMs: Date.now(),
-      outbox: outbox.status,
-      readings: sum(({ readings }) => readings),
-      refused: sum(({ refused }) => refused),
-      links: devices.map(({ status: { link } }) => ({
-        name: link.name,
-        open: link.open,
-        frames: link.frames,
-        lastError: link.lastError,
-      })),
-    }),
+    describe: () =>
+      publishedStatus(status(), {
+        publicKey: toHex(signer.publicKey),
+        version: options.version,
+        timeMs: Date.now(),
+        uptimeS: Math.floor((performance.now() - startedMs) / 1000),
+      }),
   })
 
-  log(`station ${station} with ${devices.length} device${devices.length === 1 ? '' : 's'}`)
-  const parts = [relay.run(running), ...devices.map((device) => device.run(running))]
+  const count = options.devices.length
+  log(`station ${station} with ${count} device${count === 1 ? '' : 's'}`)
+  const parts = [relay.run(running), devices.done]
   for (const part of parts) part.catch(fail)
   const done = Promise.allSettled(parts).then(async () => {
     if (failure === undefined) await sealer.flush()
@@ -133,15 +137,9 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   return {
     station,
     get status() {
-      return {
-        station,
-        devices: devices.map((device) => device.status),
-        outbox: outbox.status,
-        relay: relay.status,
-        readings: sum(({ readings }) => readings),
-        refused: sum(({ refused }) => refused),
-      }
+      return status()
     },
+    reload: devices.apply,
     done,
   }
 }

@@ -12,6 +12,7 @@ import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
 import { verifierFault } from './ingest/verifier.ts'
 import { openSecret } from './keys.ts'
+import { homeAssistant } from './market/home-assistant.ts'
 import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
 import { run as serve } from './market/serve.ts'
@@ -109,6 +110,11 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
 
     let storeError: string | undefined
     const metrics = new Registry()
+    const discover = homeAssistant({
+      network,
+      version: options.version,
+      publish: (topic, message) => broker?.publish(topic, message, { retain: true }),
+    })
     parts.push(
       runFeed(
         {
@@ -117,6 +123,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
           ...scoringWith(states),
           stored: (readings) => {
             storeError = undefined
+            discover(readings)
             publishLive(readings, {
               network,
               hasReaders: () => broker?.hasReaders === true,

@@ -89,6 +89,7 @@ export const simulateStations = async (
         id: sensor,
         model,
         settings,
+        baudRate,
         opener: opener ?? linkNamed(link, { baudRate }),
       })),
     })

@@ -32,7 +32,8 @@ export const configuredDevices = (config: EdgeConfig): Device[] =>
     try {
       const driver = driverOf(model)
       driver.configure(settings, checkingSurroundings)
-      return { id, model, settings, opener: linkNamed(link, { baudRate: baudRate ?? driver.baudRate }) }
+      const bitsPerS = baudRate ?? driver.baudRate
+      return { id, model, settings, baudRate: bitsPerS, opener: linkNamed(link, { baudRate: bitsPerS }) }
     } catch (error) {
       throw new ConfigError(`${where}: ${(error as Error).message}`)
     }

@@ -2,55 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { connect as connectTcp, createServer } from 'node:net'
 import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { openEvidence } from '#gateway/evidence/keep.ts'
-import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
 import { maxPacketBytes } from '#gateway/ingest/broker.ts'
-import { createIngest } from '#gateway/ingest/ingest.ts'
 import { boundedStream } from '#gateway/ingest/limits.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
-import { journalAt, startStation } from '#test/relay-world.ts'
+import { startHub, startStation } from '#test/relay-world.ts'
 import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
-
-const startHub = async (port = 0, directory = temporaryDirectory(), hub = newSigner(), silent = false) => {
-  const evidence = await openEvidence({ directory, openJournal: journalAt })
-  const ingest = createIngest({
-    network,
-    hub,
-    evidence,
-    now: Date.now,
-    sendReceipt: (station, bytes) => {
-      if (!silent) broker.publish(topicsOf(network, station).receipt, bytes)
-    },
-    failed: (error) => {
-      throw error
-    },
-  })
-  const broker = await openEmbeddedBroker({
-    host: '127.0.0.1',
-    port,
-    network,
-    anonymousReaders: true,
-    now: Date.now,
-    events: {
-      envelope: ingest.offer,
-      hello: (_station, key) => ingest.register(key, Date.now()),
-      listening: ingest.remind,
-    },
-  })
-  let open = true
-  const close = async () => {
-    if (!open) return
-    open = false
-    await broker[Symbol.asyncDispose]()
-    await ingest.drain()
-    await evidence[Symbol.asyncDispose]()
-  }
-  onTestFinished(close)
-  return { hub, evidence, ingest, broker, directory, close }
-}
 
 /** A station of this hub, which knows the hub's key. */
 const stationOf = (port: number, hubKey: Uint8Array) =>

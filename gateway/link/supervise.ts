@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Decoder, Dialogue, Framing } from '../sensors/sensors.ts'
 import { framer } from './frame.ts'
-import { LinkError, type Opener } from './link.ts'
+import { LinkError, type LinkErrorCode, type Opener } from './link.ts'
 
 /**
  * One frame and when its last byte was received: `receivedMs` UTC, milliseconds since 1970, and `atMs` by the clock
@@ -24,6 +24,8 @@ export type LinkStatus = {
   /** Bytes that belonged to no frame: noise, torn frames, lines too long. */
   readonly skippedBytes: number
   readonly lastError: string | null
+  /** What kind of trouble that was; null where there was none, or since a frame came again. */
+  readonly trouble: LinkErrorCode | null
   readonly lastFrameMs: number | null
 }
 
@@ -56,6 +58,8 @@ export type SuperviseOptions = {
   /** First and longest wait before opening again; it doubles in between. */
   readonly backoffMs?: readonly [first: number, longest: number]
   readonly clock?: LinkClock
+  /** Called when the link was opened, or was lost. */
+  readonly changed?: () => void
   /** 0 to 1; spreads the reopening of many links after one power cut. */
   readonly random?: () => number
 }
@@ -104,6 +108,7 @@ export const supervise = ({
   silenceMs,
   backoffMs: [firstMs, longestMs] = [250, 30_000],
   clock = systemClock,
+  changed = () => undefined,
   random = Math.random,
 }: SuperviseOptions): Supervised => {
   const status = {
@@ -116,6 +121,7 @@ export const supervise = ({
     frames: 0,
     skippedBytes: 0,
     lastError: null as string | null,
+    trouble: null as LinkErrorCode | null,
     lastFrameMs: null as number | null,
   }
 
@@ -214,10 +220,12 @@ export const supervise = ({
         stream = await opener.open(signal)
         status.opens += 1
         status.open = true
+        changed()
         signal.addEventListener('abort', onAbort, { once: true })
         if (signal.aborted) return
         for await (const frame of framesOf(stream)) {
           failures = 0
+          status.trouble = null
           yield frame
         }
         if (!signal.aborted) throw ended(opener.name)
@@ -225,6 +233,10 @@ export const supervise = ({
         if (signal.aborted) return
         if (error instanceof AssertionError) throw error
         status.lastError = error instanceof Error ? error.message : String(error)
+        const trouble = error instanceof LinkError ? error.code : 'failed'
+        // A port that stays away is tried for ever; that is told once.
+        if (trouble !== status.trouble) changed()
+        status.trouble = trouble
         if (!stream) status.failedOpens += 1
       } finally {
         signal.removeEventListener('abort', onAbort)

@@ -1,5 +1,6 @@
 /** A session with an MQTT 3.1.1 or 5 broker through MQTT.js: one TCP connection, no queue, no reconnect of its own. */
-import mqtt from 'mqtt'
+import mqtt, { ErrorWithSubackPacket } from 'mqtt'
+import { BrokerError, type BrokerErrorCode, brokerErrorCode } from './broker-error.ts'
 import type { Connect } from './relay.ts'
 
 export type BrokerOptions = {
@@ -35,32 +36,42 @@ export const mqttConnector =
       })
       const receivers = new Map<string, (payload: Uint8Array) => void>()
       let lastError = 'the broker closed the connection'
-      const closed = new Promise<string>((resolveClosed) =>
-        client.once('close', () => resolveClosed(lastError)),
+      let code: BrokerErrorCode | undefined
+      let open = false
+      const closed = new Promise<BrokerError>((resolveClosed) =>
+        client.once('close', () =>
+          resolveClosed(
+            new BrokerError(code ?? (open ? 'lost' : 'unreachable'), `${options.url}: ${lastError}`),
+          ),
+        ),
       )
       // Ends an attempt to connect; what is connected is closed by the relay, after a last word.
       const abort = () => client.end(true)
       signal.addEventListener('abort', abort, { once: true })
       void closed.then((reason) => {
         signal.removeEventListener('abort', abort)
-        reject(new Error(`${options.url}: ${reason}`))
+        reject(reason)
       })
       client.on('error', (error) => {
         lastError = error.message || String(error)
+        code ??= brokerErrorCode(error)
         client.end(true)
       })
       client.on('message', (topic, payload) => receivers.get(topic)?.(new Uint8Array(payload)))
       client.once('connect', () => {
         signal.removeEventListener('abort', abort)
+        open = true
         resolve({
           publish: async (topic, payload, { retain = false } = {}) => {
             await client.publishAsync(topic, Buffer.from(payload as Uint8Array), { qos: 1, retain })
           },
           subscribe: async (topic, receive) => {
             receivers.set(topic, receive)
-            const granted = await client.subscribeAsync(topic, { qos: 1 })
-            if (granted.some(({ qos }) => (qos as number) > 2))
-              throw new Error(`the broker does not let this station read ${topic}`)
+            await client.subscribeAsync(topic, { qos: 1 }).catch((error: unknown) => {
+              // SUBACK with a failure: the broker is there, and says no.
+              if (!(error instanceof ErrorWithSubackPacket)) throw error
+              throw new BrokerError('denied', `the broker does not let this station read ${topic}`)
+            })
           },
           closed,
           // Not waiting for what is in flight: the outbox sends it again.
