@@ -4,6 +4,7 @@ import { ingest } from './ingest.ts'
 import { journal } from './journal.ts'
 import type { Measurement } from './measurement.ts'
 import { memory } from './memory.ts'
+import { nodeRed } from './node-red.ts'
 import { signing } from './sign.ts'
 import { size } from './size.ts'
 import { store } from './store.ts'
@@ -20,4 +21,5 @@ export const all: readonly Measurement[] = [
   store,
   edge,
   memory,
+  nodeRed,
 ]

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
-import { type LineSource, startLines } from './lines.ts'
 import { type Measurement, median, row } from './measurement.ts'
-import { type Part, startHub, startPart } from './processes.ts'
+import { startHub } from './processes.ts'
+import { saturated, startReader, usPerReading } from './reader.ts'
 import { takeTurns } from './rounds.ts'
 import { network } from './samples.ts'
 
@@ -12,18 +12,6 @@ const paceMs = 3_000
 // At a slow pace timers and wake-ups cost more than readings: both run at once, as on a Pi they would.
 const paceRounds = 4
 
-type Reader = { readonly part: Part; readonly lines: LineSource; sent: number }
-
-/** CPU time for each reading of what `work` sends, until the last one is done with. */
-const usPerReading = async (reader: Reader, work: () => Promise<number>): Promise<number> => {
-  const { part } = reader
-  const before = await part.ask<number>('cpu')
-  const count = await work()
-  reader.sent += count
-  await part.ask('handled', reader.sent)
-  return ((await part.ask<number>('cpu')) - before) / count
-}
-
 /** From a device's text line to the hub's receipt, in CPU time of the edge. */
 export const edge: Measurement = {
   name: 'edge',
@@ -33,33 +21,20 @@ export const edge: Measurement = {
   run: async ({ rounds, share, directory }) => {
     await using scope = new AsyncDisposableStack()
     const hub = scope.use(await startHub(join(directory, 'hub'), network))
-    const reader = async (name: string): Promise<Reader> => {
-      const lines = scope.use(await startLines())
-      const part = scope.use(await startPart(name))
-      const { mqtt, hubKey } = hub
-      await part.ask('start', { directory: join(directory, name), linesPort: lines.port, mqtt, hubKey })
-      await lines.connected()
-      return { part, lines, sent: 0 }
-    }
-    const own = await reader('edge')
-    const plain = await reader('plain')
+    const own = await startReader(scope, 'edge', hub, directory)
+    const plain = await startReader(scope, 'plain', hub, directory)
 
     // Whole envelopes: none waits for its five seconds.
     const count = 50 * Math.ceil((burst * share) / 50)
     const seconds: number[] = []
-    const saturate = (one: Reader) => () =>
-      usPerReading(one, async () => {
-        await one.lines.send(count)
-        return count
-      })
     const flood = await takeTurns(rounds, {
       own: async () => {
         const startedMs = performance.now()
-        const us = await saturate(own)()
+        const us = await saturated(own, count)()
         seconds.push((performance.now() - startedMs) / 1000)
         return us
       },
-      plain: saturate(plain),
+      plain: saturated(plain, count),
     })
 
     const paced: { own: number[]; plain: number[] } = { own: [], plain: [] }

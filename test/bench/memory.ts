@@ -1,10 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startLines } from './lines.ts'
 import type { Measurement, Row } from './measurement.ts'
 import { memoryOf, startEdge, startHub, startIdle } from './processes.ts'
 import { network } from './samples.ts'
+import { writeEdgeConfig } from './station-config.ts'
 
 const idleMs = 30_000
 const burst = 100_000
@@ -23,21 +23,9 @@ export const memory: Measurement = {
     const idle = scope.use(startIdle())
     const hub = scope.use(await startHub(join(directory, 'hub'), network))
     const lines = scope.use(await startLines())
-    const data = join(directory, 'edge')
-    mkdirSync(data)
-    const config = join(data, 'bench.json') // JSON is YAML
-    writeFileSync(
-      config,
-      JSON.stringify({
-        network,
-        edge: {
-          broker: { url: hub.mqtt },
-          hubKey: hub.hubKey,
-          sensors: [{ id: 'garden', model: 'text-lines', link: `tcp://127.0.0.1:${lines.port}` }],
-        },
-      }),
+    const edge = scope.use(
+      startEdge(...writeEdgeConfig(join(directory, 'edge'), hub, `tcp://127.0.0.1:${lines.port}`)),
     )
-    const edge = scope.use(startEdge(data, config))
     await lines.connected()
 
     const rows: Row[] = []

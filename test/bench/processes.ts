@@ -14,13 +14,15 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-const kept = (child: ChildProcess): ChildProcess => {
+/** Sees to it that a process ends with this one. */
+export const keepProcess = (child: ChildProcess): ChildProcess => {
   running.add(child)
   child.once('exit', () => running.delete(child))
   return child
 }
 
-const stop = async (child: ChildProcess): Promise<void> => {
+/** Ends a process, gently first. */
+export const stopProcess = async (child: ChildProcess): Promise<void> => {
   if (child.exitCode !== null || child.signalCode !== null) return
   const gone = once(child, 'exit')
   child.kill('SIGTERM')
@@ -49,7 +51,9 @@ export type Part = AsyncDisposable & {
 /** Starts `<name>-process.ts` beside this file. */
 export const startPart = async (name: string): Promise<Part> => {
   // Not this process's flags: --expose-gc would change what is measured.
-  const child = kept(fork(fileURLToPath(new URL(`${name}-process.ts`, import.meta.url)), { execArgv: [] }))
+  const child = keepProcess(
+    fork(fileURLToPath(new URL(`${name}-process.ts`, import.meta.url)), { execArgv: [] }),
+  )
   const failed = once(child, 'exit').then(([code]) => {
     throw new Error(`${name}-process ended with ${code}`)
   })
@@ -64,7 +68,7 @@ export const startPart = async (name: string): Promise<Part> => {
     if ('error' in said) throw new Error(`${name}-process: ${said.error}`)
     return said.answer as T
   }
-  return { pid: child.pid!, ask, [Symbol.asyncDispose]: () => stop(child) }
+  return { pid: child.pid!, ask, [Symbol.asyncDispose]: () => stopProcess(child) }
 }
 
 /** The other end of `ask`: answers by the question's name until the parent is gone. */
@@ -90,6 +94,16 @@ export const cpuUs = (): number => {
   return user + system
 }
 
+// Linux counts the time of processes in hundredths of a second, whatever its own clock ticks at (proc(5)).
+const ticksPerS = 100
+
+/** CPU time so far of any process in us, all its threads; to a hundredth of a second. */
+export const cpuOf = (pid: number): number => {
+  const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return ((Number(fields[11]) + Number(fields[12])) / ticksPerS) * 1e6
+}
+
 /** A running `groundtruth hub`. */
 export type HubProcess = AsyncDisposable & {
   readonly pid: number
@@ -106,7 +120,7 @@ const main = fileURLToPath(new URL('../../gateway/main.ts', import.meta.url))
 
 /** Runs a command of the gateway with its state in `data`; `ready` gets its standard output line by line. */
 export const startCommand = (args: readonly string[], data: string): ChildProcess =>
-  kept(spawn(process.execPath, [main, ...args, '--data', data], { stdio: ['ignore', 'pipe', 'pipe'] }))
+  keepProcess(spawn(process.execPath, [main, ...args, '--data', data], { stdio: ['ignore', 'pipe', 'pipe'] }))
 
 /** Starts the real hub, all its ports free ones. */
 export const startHub = async (data: string, network: string): Promise<HubProcess> => {
@@ -148,7 +162,7 @@ export const startHub = async (data: string, network: string): Promise<HubProces
       return Number(found[1]) * 1e6
     },
     stored: (readings) => inTime(stored(readings), answerTimeoutMs, `storing ${readings} readings`),
-    [Symbol.asyncDispose]: () => stop(child),
+    [Symbol.asyncDispose]: () => stopProcess(child),
   }
 }
 
@@ -157,15 +171,15 @@ export const startEdge = (data: string, config: string): AsyncDisposable & { rea
   const child = startCommand(['edge', '--config', config], data)
   child.stdout!.resume()
   child.stderr!.resume()
-  return { pid: child.pid!, [Symbol.asyncDispose]: () => stop(child) }
+  return { pid: child.pid!, [Symbol.asyncDispose]: () => stopProcess(child) }
 }
 
 /** A Node that does nothing. */
 export const startIdle = (): AsyncDisposable & { readonly pid: number } => {
-  const child = kept(
+  const child = keepProcess(
     spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)'], { stdio: 'ignore' }),
   )
-  return { pid: child.pid!, [Symbol.asyncDispose]: () => stop(child) }
+  return { pid: child.pid!, [Symbol.asyncDispose]: () => stopProcess(child) }
 }
 
 /** Resident memory in MB, all of it and what is not backed by files; undefined where the system is not Linux. */
