@@ -1,7 +1,7 @@
 /** One device of a station: its link, its driver, and what it has said so far. */
 import type { SensorStatus } from './health/status.ts'
 import type { Opener } from './link/link.ts'
-import { supervise } from './link/supervise.ts'
+import { type LinkClock, supervise } from './link/supervise.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
 import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
@@ -28,11 +28,13 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  clock,
   changed = () => undefined,
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
   readonly take: (reading: Reading) => Promise<void>
+  readonly clock?: LinkClock
   /** The link was opened or lost, or its first reading came. */
   readonly changed?: () => void
 }): RunningDevice => {
@@ -47,6 +49,7 @@ export const readDevice = ({
     session: decoder.session,
     silenceMs: (decoder.silenceS ?? driver.silenceS) * 1000,
     changed,
+    ...(clock ? { clock } : {}),
   })
   const status = {
     id,

@@ -82,7 +82,7 @@ const rows = [
   [45, 'o3', 'Ozone', 'µg/m³', 'ug/m3', 1, 0, 2000, 'ozone', 'conμgm3'],
   [46, 'frequency', 'Radio frequency', 'MHz', 'MHz', 4, 30, 6000, 'frequency', 'MHz'],
   [47, 'spreading_factor', 'LoRa spreading factor', '', '/', 0, 5, 12, null, 'short'],
-  [48, 'n4', 'Particles above 4 µm', '1/0.1 L', '/', 0, 0, 65535, null, 'short'],
+  [48, 'co2_equivalent', 'Carbon dioxide equivalent of VOCs', 'ppm', 'ppm', 0, 0, 60_000, null, 'ppm'],
   [49, 'formaldehyde', 'Formaldehyde', 'mg/m³', 'mg/m3', 3, 0, 10, null, 'short'],
   [50, 'noise_floor', 'Receiver noise level', '', '/', 0, 0, 65535, null, 'short'],
   [51, 'agc', 'Automatic gain control', '', '/', 0, 0, 65535, null, 'short'],
@@ -136,6 +136,11 @@ const rows = [
   [77, 'ph', 'pH', '', '/', 2, 0, 14, 'ph', 'short'],
   [78, 'lightning_strikes', 'Lightning strikes counted', '', '/', 0, 0, 100_000_000, null, 'short'],
   [79, 'lightning_distance', 'Distance of the last lightning', 'km', 'km', 0, 0, 100, 'distance', 'lengthkm'],
+  [80, 'nc0_5', 'Particles from 0.3 to 0.5 µm', '1/cm³', '1/cm3', 2, 0, 3000, null, 'short'],
+  [81, 'nc1', 'Particles from 0.3 to 1 µm', '1/cm³', '1/cm3', 2, 0, 3000, null, 'short'],
+  [82, 'nc2_5', 'Particles from 0.3 to 2.5 µm', '1/cm³', '1/cm3', 2, 0, 3000, null, 'short'],
+  [83, 'nc4', 'Particles from 0.3 to 4 µm', '1/cm³', '1/cm3', 2, 0, 3000, null, 'short'],
+  [84, 'nc10', 'Particles from 0.3 to 10 µm', '1/cm³', '1/cm3', 2, 0, 3000, null, 'short'],
 ] as const satisfies readonly Row[]
 
 /** Name of a quantity, as it stands in configuration, queries and answers. */

@@ -1,12 +1,28 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
+import { gqGmc } from './gq-gmc.ts'
+import { gyMcu680 } from './gy-mcu680.ts'
+import { honeywellHpma115 } from './honeywell-hpma115.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
 import { reyaxRylr } from './reyax-rylr.ts'
+import { sensirionSps30 } from './sensirion-sps30.ts'
 import type { Driver } from './sensors.ts'
 import { textLines } from './text-lines.ts'
+import { winsenMhz19 } from './winsen-mhz19.ts'
 
-export const drivers = [plantowerPms, novaSds011, textLines, nmea, reyaxRylr] satisfies Driver[]
+export const drivers = [
+  plantowerPms,
+  novaSds011,
+  sensirionSps30,
+  honeywellHpma115,
+  winsenMhz19,
+  gqGmc,
+  gyMcu680,
+  textLines,
+  nmea,
+  reyaxRylr,
+] as const satisfies readonly Driver[]
 
 /** The driver of that model; throws an Error listing the models there are. */
 export const driverOf = (model: string): Driver => {

@@ -1,0 +1,76 @@
+/** Every simulated device is read by its driver over a real link, dialogue included: what it meant arrives, and nothing else. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { test } from 'vitest'
+import { readDevice } from '#gateway/device.ts'
+import type { Reading } from '#gateway/reading/reading.ts'
+import { toReadings } from '#gateway/sensors/read.ts'
+import { type KindName, kinds } from '#sim/devices/all.ts'
+import { fleet } from '#sim/fleet.ts'
+import { inProcess } from '#sim/outlets/in-process.ts'
+import { type Said, startStation } from '#sim/station.ts'
+import { world } from '#sim/world.ts'
+import { surroundings } from '#test/sensors/frames.ts'
+
+const names = Object.keys(kinds) as KindName[]
+
+/** Time that runs so much faster than it does, for device and driver alike. */
+const fastClock = (factor: number) => {
+  const startMs = Date.UTC(2026, 10, 21, 6)
+  const real = performance.now()
+  const steadyMs = (): number => (performance.now() - real) * factor
+  return {
+    utcMs: () => Math.floor(startMs + steadyMs()),
+    steadyMs,
+    sleep: (ms: number, signal: AbortSignal) => delay(ms / factor, undefined, { signal }),
+  }
+}
+
+const key = ({ sensor, values }: Pick<Reading, 'sensor' | 'values'>): string =>
+  `${sensor} ${JSON.stringify(values)}`
+
+for (const seed of [1, 2])
+  test.concurrent.for(names)(`%s (seed ${seed})`, async (name, { expect }) => {
+    const stop = new AbortController()
+    const clock = fastClock(20)
+    const said: Said[] = []
+    const [plan] = fleet({ seed, stations: 1, first: [name] })
+    const station = await startStation(
+      plan!,
+      { world: world(seed), outlet: inProcess, clock, onSaid: (one) => void said.push(one) },
+      stop.signal,
+    )
+    const [sensor] = station.sensors
+    const kept: Reading[] = []
+    const device = readDevice({
+      device: {
+        id: sensor!.sensor,
+        model: sensor!.model,
+        settings: sensor!.settings,
+        baudRate: sensor!.baudRate,
+        opener: sensor!.opener!,
+      },
+      surroundings: surroundings(),
+      clock,
+      take: async (reading) => void kept.push(reading),
+    })
+    const running = device.run(stop.signal)
+    const meant = (): string[] =>
+      said
+        .filter(({ taken }) => taken)
+        .flatMap((one) =>
+          toReadings(
+            sensor!.model,
+            one.sensor,
+            one.meant.map((each) => ({ kind: 'reading', ...each }) as const),
+            0,
+          ).readings.map(key),
+        )
+    await expect.poll(() => kept.length, { timeout: 15_000, interval: 20 }).toBeGreaterThan(45)
+    const until = kept.length
+    await expect.poll(() => meant().length >= until).toBe(true)
+    expect(kept.slice(0, until).map(key)).toEqual(meant().slice(0, until))
+    expect(device.status.refusals).toEqual({})
+    expect(device.status.link.opens).toBe(1)
+    stop.abort()
+    await Promise.all([running, station.ended])
+  })
