@@ -10,7 +10,7 @@ import { configured, log, stopSignal } from './running.ts'
 /** Runs the configured station until stopped. */
 export const edge = async (options: SharedOptions & { broker?: string }, version: string): Promise<void> => {
   const config = configured(options)
-  const devices = configuredDevices(config.edge)
+  const devices = configuredDevices(config.edge, config.told)
   if (devices.length === 0)
     throw new ConfigError(
       'no sensors are configured: list them under edge.sensors in the file given with --config.\n' +
