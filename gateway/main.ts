@@ -1,4 +1,4 @@
-/** The command line: argv to up, hub, edge, sim, verify, key, store, sensors, config. */
+/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, sensors, config. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { exitCodes, explain } from './exit.ts'
 
@@ -23,6 +23,7 @@ const number =
     return value
   }
 const port = number(0, 65_535)
+const repeated = (value: string, before: readonly string[]): readonly string[] => [...before, value]
 
 /** Options that several commands share, by the path they set in the configuration. */
 const shared = (command: Command): Command =>
@@ -62,10 +63,24 @@ const build = (): Command => {
   hubPorts(shared(program.command('hub')))
     .description('the network half: broker, evidence, store, anchoring, query API')
     .action(async (options) => (await import('./commands/hub.ts')).hub(options, packageVersion))
-  shared(program.command('edge'))
+  shared(program.command('run').alias('edge'))
     .description('the station half: reads sensors, signs, and relays to a hub')
     .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
+    .option('--test', 'print what the sensors say; nothing is signed or sent', false)
+    .option('--once', 'send one reading of every sensor, wait for the receipt, and end', false)
+    .option('--for <seconds>', 'how long --test prints, or --once waits for each sensor', number(0.1, 86_400))
+    .option('--json', 'with --test: one JSON object a line', false)
     .action(async (options) => (await import('./commands/edge.ts')).edge(options, packageVersion))
+  shared(program.command('init'))
+    .description('find what is plugged in, and write a station.yaml for it')
+    .option('--yes', 'write without asking', false)
+    .option('--force', 'replace a file that is there', false)
+    .option('--json', 'what was found, as JSON', false)
+    .option('--link <link>', 'also probe this port or tcp://host:port (may be repeated)', repeated, [])
+    .option('--no-ports', 'probe only what --link names')
+    .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker', 'mqtt://127.0.0.1:1883')
+    .option('--listen <seconds>', 'how long to listen at each baud rate', number(0.1, 600), 4)
+    .action(async (options) => (await import('./commands/init.ts')).init(options))
   simulation(shared(program.command('sim')), 20)
     .description('a fleet of simulated stations against a hub')
     .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
