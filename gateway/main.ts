@@ -91,6 +91,11 @@ const build = (): Command => {
     )
     .option('--faults', 'spoil the wires: noise, torn frames, pulled cables', false)
     .action(async (options) => (await import('./commands/sim.ts')).sim(options, packageVersion))
+  shared(program.command('doctor'))
+    .description('check everything a station needs, and say what to do')
+    .option('--listen <seconds>', 'also listen to each sensor for so long', number(0, 600), 0)
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/doctor.ts')).doctor(options))
 
   program
     .command('verify')
