@@ -113,14 +113,20 @@ const build = (): Command => {
     .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
   program
     .command('sensors')
-    .description('list the devices that can be read')
+    .argument('[model]', 'a driver, to see its settings')
+    .description('list the devices that can be read, or show one with its settings')
     .option('--json', 'as JSON', false)
-    .action(async (options) => (await import('./commands/sensors.ts')).sensors(options))
+    .action(async (model: string | undefined, options) =>
+      (await import('./commands/sensors.ts')).sensors(model, options),
+    )
   program
     .command('config')
     .description('print every setting with its default and meaning')
     .option('--json-schema', 'as JSON Schema, for editors', false)
     .action(async (options) => (await import('./commands/config.ts')).config(options))
+    .command('sample')
+    .description('print a commented example')
+    .action(async () => (await import('./commands/config.ts')).sample())
   return program
 }
 

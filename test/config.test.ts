@@ -1,7 +1,8 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { configReference } from '#gateway/commands/config.ts'
+import { configReference, configSample } from '#gateway/commands/config.ts'
+import { driverPage, driverSettings } from '#gateway/commands/sensors.ts'
 import { ConfigError, loadConfig, readSecret } from '#gateway/config.ts'
 import { linkForms } from '#gateway/link/named.ts'
 import { drivers } from '#gateway/sensors/all.ts'
@@ -190,6 +191,44 @@ hub:
       new ConfigError(`the secret in ${path} can be read by others (mode 640).\nRun: chmod 600 ${path}`),
     )
     expect(() => readSecret(`${path}x`)).toThrow(`cannot read the secret in ${path}x: ENOENT`)
+  })
+
+  test('the sample is a configuration with every setting at its default, and sensors to start from', () => {
+    const text = configSample()
+    const config = loadConfig({ file: fileWith(text), env: { XDG_STATE_HOME: '/state' } })
+    const { edge, ...rest } = JSON.parse(JSON.stringify(config))
+    const usual = JSON.parse(JSON.stringify(loadConfig({ env: { XDG_STATE_HOME: '/state' } })))
+    expect(rest).toEqual({ ...usual, edge: undefined })
+    expect({ ...edge, sensors: [] }).toEqual(usual.edge)
+    expect(configuredDevices(config.edge, config.told).map(({ id }) => id)).toEqual([
+      'garden-air',
+      'garden-climate',
+    ])
+    for (const [, path] of configReference().matchAll(/^\| `([^`[]+)` /gm))
+      expect(text).toMatch(new RegExp(`^ *(# )?${path!.split('.').at(-1)}: ?`, 'm'))
+  })
+
+  test('every driver shows its settings by name', () => {
+    for (const driver of drivers) expect(driverSettings(driver)).toMatchObject({ type: 'object' })
+    expect(driverPage(drivers.find(({ model }) => model === 'plantower-pms')!)).toBe(
+      `plantower-pms: Plantower PMS1003, PMS3003, PMS5003, PMS7003, PMSA003, PMS5003T, PMS5003S, PMS5003ST
+  source     Plantower PMS5003 manual V2.3, appendix I; PyPMS captures
+  baud rate  9600
+  silence    after 30 s without a frame the link is opened again
+  settings
+    variant: pms1003 or pms3003 or pms5003 or pms7003 or pmsa003 or pms5003t or pms5003s or pms5003st
+  in station.yaml, under edge.sensors
+    - id: pms
+      model: plantower-pms
+      link: /dev/serial/by-id/...
+      settings: {"variant":"pms5003t"}
+  tried with
+    PMS5003 in clean indoor air (PyPMS tests/captured_data/PMSx003.hexdump (MIT), captured)
+    PMS5003T with temperature and humidity (PyPMS tests/captured_data/PMS5003T.hexdump (MIT), captured)
+    PMS5003 whose fan has not started: no values, not zero (PyPMS tests/sensors/test_message.py (MIT))
+`,
+    )
+    expect(driverPage(drivers.find(({ model }) => model === 'nova-sds011')!)).toContain('  settings   none\n')
   })
 
   test('the reference in the README is the schema’s', () => {
