@@ -4,7 +4,7 @@ import { type Adapter, adapterOf } from './link/adapters.ts'
 import { holderOf } from './link/holder.ts'
 import { linkNamed } from './link/named.ts'
 import { listPorts, type Port, type Roots, stableName } from './link/ports.ts'
-import { type Finding, probe } from './probe.ts'
+import { type Finding, mayBeAsked, probe } from './probe.ts'
 import { drivers } from './sensors/all.ts'
 
 /** One wire: the name to configure, the port and adapter where it is one of this computer, and what was found on it. */
@@ -62,6 +62,7 @@ export const discover = async (options: DiscoverOptions, signal: AbortSignal): P
         drivers,
         hasBaudRate: !target.startsWith('tcp://'),
         likely,
+        askable: new Set(Object.keys(mayBeAsked)),
         listenMs,
         told: (what) => told(link, what),
       },

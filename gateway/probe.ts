@@ -8,10 +8,12 @@ import { decoderOf } from './sensors/read.ts'
 import type { Decoder, Driver, Outcome } from './sensors/sensors.ts'
 import { checkingSurroundings } from './surroundings.ts'
 
-// Devices that keep silent until they are spoken to, and why speaking to them changes nothing that lasts. A driver
-// that is not in this table is only listened to: some greetings are kept by the device beyond a power cut, as the
-// report mode and work period of the SDS011 are.
-const mayBeAsked: Readonly<Record<string, string>> = {
+/**
+ * Devices that keep silent until they are spoken to, and why speaking to them changes nothing that lasts. A driver that
+ * is not in this table is only listened to: some greetings are kept by the device beyond a power cut, as the report
+ * mode and work period of the SDS011 are.
+ */
+export const mayBeAsked: Readonly<Record<string, string>> = {
   // PMS5003 manual V2.3, appendix II: wake-up and active mode are the state after power-on.
   'plantower-pms': 'awake and active is how it starts',
 }
@@ -37,6 +39,8 @@ export type ProbeOptions = {
   readonly drivers: readonly Driver[]
   /** Baud rates that make no difference, as behind tcp://, are tried once. */
   readonly hasBaudRate: boolean
+  /** Models that may be spoken to. */
+  readonly askable: ReadonlySet<string>
   /** Models to try first. */
   readonly likely: readonly string[]
   readonly listenMs: number
@@ -202,7 +206,7 @@ export const probe = async (options: ProbeOptions, signal: AbortSignal): Promise
         best = { finding: recognised(unusual, baudRate), good: unusual.good }
     }
     if (best) return best.finding
-    for (const driver of drivers.filter(({ model }) => mayBeAsked[model] !== undefined)) {
+    for (const driver of drivers.filter(({ model }) => options.askable.has(model))) {
       told(`asking for ${driver.model}`)
       const answered = await ask(driver, options, signal)
       signal.throwIfAborted()

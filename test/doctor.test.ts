@@ -28,11 +28,13 @@ import { sensors } from '#gateway/doctor/sensors.ts'
 import { service } from '#gateway/doctor/service.ts'
 import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
 import { openKey } from '#gateway/keys.ts'
+import { toHex } from '#gateway/reading/bytes.ts'
 import { stationId } from '#gateway/reading/key.ts'
-import { hubTopic } from '#gateway/reading/topics.ts'
+import { signReceipt } from '#gateway/reading/receipt.ts'
+import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
 import { tcp } from '#sim/outlets/tcp.ts'
 import { start } from '#test/kill/process.ts'
-import { network } from '#test/station.ts'
+import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { wired } from '#test/wired.ts'
 
@@ -396,14 +398,24 @@ describe('the service', () => {
 })
 
 describe('the way to the hub', () => {
-  const hubKey = randomBytes(32).toString('hex')
+  const hub = newSigner()
+  const hubKey = toHex(hub.publicKey)
 
-  const openBroker = async (hello: () => Promise<void> = async () => undefined, announce = true) => {
-    const opened = await openEmbeddedBroker({
+  const openBroker = async (
+    hello: () => Promise<void> = async () => undefined,
+    announce = true,
+    hubMs?: number,
+  ) => {
+    const remind = (station: string): void => {
+      if (hubMs === undefined) return
+      const receipt = signReceipt({ station, issuedMs: hubMs, accepted: [], refused: [] }, network, hub)
+      opened.publish(topicsOf(network, station).receipt, receipt)
+    }
+    const opened: Awaited<ReturnType<typeof openEmbeddedBroker>> = await openEmbeddedBroker({
       host: '127.0.0.1',
       port: 0,
       network,
-      events: { envelope: async () => undefined, hello, listening: () => undefined },
+      events: { envelope: async () => undefined, hello, listening: remind },
       now: Date.now,
       anonymousReaders: true,
     })
@@ -456,6 +468,34 @@ describe('the way to the hub', () => {
       level: 'fail',
       found: `no hub of network ${network} has announced itself on this broker`,
       next: 'Start the hub, and check that "network" is the same on both sides.',
+    })
+  })
+
+  test('the hub’s clock is compared where the hub knows this station', async () => {
+    const nowMs = Date.UTC(2026, 10, 26)
+    const seen = async (hubMs: number) => {
+      const made = station(brokerYaml(`mqtt://127.0.0.1:${await openBroker(undefined, true, hubMs)}`))
+      const [known, time] = (await look(broker, made.patient)).slice(-2)
+      expect(known!.found).toContain('has not kept yet')
+      return time
+    }
+    expect(await seen(nowMs + 4_000)).toEqual({
+      about: 'hub',
+      level: 'ok',
+      found: 'its clock and this one agree',
+    })
+    const next = 'Let NTP set both clocks: readings from the future are refused, old ones come out of place.'
+    expect(await seen(nowMs + 60_000)).toEqual({
+      about: 'hub',
+      level: 'warn',
+      found: 'its clock is 60 s ahead of this one',
+      next,
+    })
+    expect(await seen(nowMs - 3600_000)).toEqual({
+      about: 'hub',
+      level: 'fail',
+      found: 'its clock is 3600 s behind this one',
+      next,
     })
   })
 

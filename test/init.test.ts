@@ -6,9 +6,10 @@ import { writeWhole } from '#gateway/commands/init.ts'
 import { loadConfig } from '#gateway/config.ts'
 import { discover } from '#gateway/discover.ts'
 import { linkNamed } from '#gateway/link/named.ts'
-import { type Finding, probe } from '#gateway/probe.ts'
+import { type Finding, mayBeAsked, probe } from '#gateway/probe.ts'
 import { proposedSensors, questionAbout, stationYaml } from '#gateway/proposal.ts'
 import { drivers } from '#gateway/sensors/all.ts'
+import type { Driver } from '#gateway/sensors/sensors.ts'
 import { configuredDevices } from '#gateway/station.ts'
 import { inProcess } from '#sim/outlets/in-process.ts'
 import { hasScript, pty } from '#sim/outlets/pty.ts'
@@ -26,6 +27,7 @@ const probed = (link: string, listenMs = 1500): Promise<Finding> =>
       openerAt: (baudRate) => linkNamed(link, { baudRate }),
       drivers,
       hasBaudRate: !link.startsWith('tcp://'),
+      askable: new Set(Object.keys(mayBeAsked)),
       likely: [],
       listenMs,
       told: () => undefined,
@@ -87,6 +89,45 @@ describe('a probe', () => {
     expect(Buffer.concat(silent.heard).toString('hex')).toMatch(wakeAndActive)
   })
 
+  test('holds the conversation of a device that only answers, and only where it may be asked', async () => {
+    // A device that says "T=21.5" to "?", behind a driver that asks for it once a second.
+    const asking: Driver = {
+      ...drivers.find(({ model }) => model === 'text-lines')!,
+      model: 'answers-only',
+      configure: (settings, surroundings) => ({
+        ...drivers.find(({ model }) => model === 'text-lines')!.configure(settings, surroundings),
+        dialogue: { opened: () => undefined, turn: () => ({ send: Buffer.from('?'), againMs: 200 }) },
+      }),
+    }
+    let asked = 0
+    const server = createServer((socket) =>
+      socket
+        .on('data', () => {
+          asked += 1
+          socket.write('T=21.5\n')
+        })
+        .on('error', () => undefined),
+    ).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await new Promise((resolve) => server.once('listening', resolve))
+    const options = {
+      openerAt: () =>
+        linkNamed(`tcp://127.0.0.1:${(server.address() as { port: number }).port}`, { baudRate: 1 }),
+      drivers: [asking],
+      hasBaudRate: false,
+      likely: [],
+      listenMs: 500,
+      told: () => undefined,
+    }
+    expect(await probe({ ...options, askable: new Set() }, anySignal())).toEqual({ kind: 'silent' })
+    expect(asked).toBe(0)
+    expect(await probe({ ...options, askable: new Set(['answers-only']) }, anySignal())).toMatchObject({
+      kind: 'recognised',
+      model: 'answers-only',
+      quantities: ['temperature'],
+    })
+  })
+
   test('says of bytes that nobody understands how many came, and shows a line of them', async () => {
     const columns = await talker(Buffer.from('21.5,45.1,1013\r\n'))
     expect(await probed(columns.link, 300)).toEqual({
@@ -115,6 +156,7 @@ describe('a probe', () => {
         openerAt: () => outlet.opener!,
         drivers,
         hasBaudRate: true,
+        askable: new Set(),
         likely: [],
         listenMs: 20_000,
         told: () => undefined,

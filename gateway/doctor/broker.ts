@@ -1,21 +1,17 @@
-/** The way to the hub, step by step: the broker's name, its port, TLS, the credentials, and the hub behind it. */
+/** The way to the hub, step by step: the broker's name, its port, TLS, and the credentials. */
 import { lookup } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import mqtt from 'mqtt'
 import { type Config, readSecret } from '../config.ts'
-import { toHex } from '../reading/bytes.ts'
 import { stationId } from '../reading/key.ts'
 import { signToken } from '../reading/token.ts'
-import { hubTopic } from '../reading/topics.ts'
 import { type Check, type Finding, fail, inTwo, ok, type Patient, warn } from './doctor.ts'
+import { hubFindings } from './hub.ts'
 import { existingSigner } from './key.ts'
 
 const stepMs = 8_000
-// A retained announcement comes with the subscription; a slow line gets a few seconds.
-const announceMs = 4_000
 
 const schemes: Readonly<Record<string, { readonly port: number; readonly tls: boolean }>> = {
   'mqtt:': { port: 1883, tls: false },
@@ -101,57 +97,6 @@ const login = async (
   })
 }
 
-const announced = async (client: mqtt.MqttClient, network: string): Promise<string | undefined> => {
-  const heard = Promise.withResolvers<string | undefined>()
-  const timer = setTimeout(() => heard.resolve(undefined), announceMs)
-  client.on('message', (_topic, payload) => {
-    try {
-      const { publicKey } = JSON.parse(payload.toString('utf8')) as { publicKey?: unknown }
-      if (typeof publicKey === 'string' && /^[0-9a-f]{64}$/.test(publicKey)) heard.resolve(publicKey)
-    } catch {
-      // Not from a hub: the wait goes on.
-    }
-  })
-  await client.subscribeAsync(hubTopic(network)).catch(() => heard.resolve(undefined))
-  return heard.promise.finally(() => clearTimeout(timer))
-}
-
-const pinnedKey = ({ edge, data }: Config): { readonly hex: string; readonly from: string } | undefined => {
-  if (edge.hubKey) return { hex: edge.hubKey, from: 'edge.hubKey' }
-  const path = join(data, 'edge', 'hub.pub')
-  try {
-    return { hex: readFileSync(path, 'utf8').trim(), from: path }
-  } catch {
-    return undefined // first start
-  }
-}
-
-const hubFinding = (config: Config, key: string | undefined): Finding => {
-  const pinned = pinnedKey(config)
-  if (key === undefined)
-    return fail(
-      'hub',
-      `no hub of network ${config.network} has announced itself on this broker`,
-      'Start the hub, and check that "network" is the same on both sides.',
-    )
-  if (!pinned)
-    return warn(
-      'hub',
-      `it announces the key ${key}, which this station has not kept yet`,
-      `It will keep the first one it hears; to be sure, set edge.hubKey: ${key}`,
-    )
-  return pinned.hex === key
-    ? ok(
-        'hub',
-        `it announces the key that this station knows, ${toHex(Buffer.from(key, 'hex').subarray(0, 4))}...`,
-      )
-    : fail(
-        'hub',
-        `it announces the key ${key}, but ${pinned.from} says ${pinned.hex}`,
-        'Ask its operator. If the hub is new, correct or remove that key; if not, somebody is in between.',
-      )
-}
-
 const way = async (config: Config, patient: Patient): Promise<Finding[]> => {
   const { url, caFile } = config.edge.broker
   const parsed = URL.canParse(url) ? new URL(url) : undefined
@@ -207,7 +152,7 @@ const way = async (config: Config, patient: Patient): Promise<Finding[]> => {
   if ('finding' in session) return [...found, session.finding]
   try {
     found.push(ok(about, 'the credentials are accepted'))
-    found.push(hubFinding(config, await announced(session.client, config.network)))
+    found.push(...(await hubFindings(session.client, config, patient)))
   } finally {
     await session.client.endAsync(true).catch(() => undefined)
   }
