@@ -141,17 +141,31 @@ describe('the ports', () => {
     ])
   })
 
-  test('a sensor that goes by a number is told its stable name', async () => {
+  test('a sensor that goes by a number is told its stable name; two on one port are a failure', async () => {
     const { root, patient } = patientWith()
     const path = join(root, 'dev/ttyUSB0')
     writeFileSync(path, '')
     mkdirSync(join(root, 'dev/serial/by-id'), { recursive: true })
     const stable = join(root, 'dev/serial/by-id/usb-CP2102_A1')
     symlinkSync('../../ttyUSB0', stable)
-    const config = loadConfig({
-      env: {},
-      overrides: [[['edge', 'sensors'], [{ id: 'dust', model: 'nova-sds011', link: path }]]],
-    })
+    const sensor = (id: string, link: string) => ({ id, model: 'nova-sds011', link })
+    const configured = (...list: object[]) =>
+      loadConfig({ env: {}, overrides: [[['edge', 'sensors'], list]] })
+    const about = `port ${path}`
+    const twice = configured(sensor('dust', path), sensor('more', stable))
+    expect(await look(ports, { ...patient, config: twice })).toEqual([
+      {
+        about,
+        level: 'fail',
+        found: `serial port: the links of dust (${path}) and more (${stable}) both lead here`,
+        next: 'Give each sensor a port of its own.',
+      },
+    ])
+    const good = configured(sensor('dust', stable))
+    expect(await look(ports, { ...patient, config: good })).toEqual([
+      { about, level: 'ok', found: `serial port: sensor dust, as ${stable}` },
+    ])
+    const config = configured(sensor('dust', path))
     expect(await look(ports, { ...patient, config })).toEqual([
       {
         about: `port ${path}`,

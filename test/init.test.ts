@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -352,6 +353,36 @@ describe('groundtruth init', () => {
       code: 73,
       said: `${file} is there already and is left as it is.\nReplace it with --force, or write another one with --config FILE.\n`,
     })
+  })
+
+  test('at a terminal it asks what the frames do not tell, and before it writes', {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(!(await hasScript()), 'script(1) is not installed: no pseudo-terminals')
+    const [pms] = await wired(['plantower'], () => tcp)
+    const file = join(temporaryDirectory(), 'station.yaml')
+    const main = join(import.meta.dirname, '../gateway/main.ts')
+    const command = `${process.execPath} ${main} init --no-ports --link ${pms!.link} --config ${file} --listen 3`
+    const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+    let said = ''
+    child.stdout.on('data', (chunk) => {
+      said += chunk
+    })
+    const saying = (what: string) => until(what, 20, async () => (said.includes(what) ? true : undefined))
+    await saying('Which one (Enter leaves it open)?')
+    expect(said).toContain('  2  PMS5003T: particles, temperature and humidity')
+    child.stdin.write('9\r')
+    await until('the question again', 20, async () => (said.split('Which one').length > 2 ? true : undefined))
+    child.stdin.write('2\r')
+    await saying(`Write ${file} [Y/n]?`)
+    expect(existsSync(file)).toBe(false)
+    child.stdin.write('y\r')
+    expect(await ended).toBe(0)
+    expect(loadConfig({ file, env: {} }).edge.sensors).toMatchObject([
+      { id: 'pms', model: 'plantower-pms', link: pms!.link, settings: { variant: 'pms5003t' } },
+    ])
   })
 
   test('interrupted, or with nothing recognised, it leaves no file', { timeout: 60_000 }, async () => {

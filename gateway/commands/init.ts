@@ -10,7 +10,6 @@ import { linkForms, linkNamed } from '../link/named.ts'
 import { systemRoots } from '../link/ports.ts'
 import type { SharedOptions } from '../main.ts'
 import { ConfigError, shown } from '../mistakes.ts'
-import { isTerminal } from '../progress.ts'
 import { proposedSensors, type Question, stationYaml } from '../proposal.ts'
 import { configuredDevices } from '../station.ts'
 import { stopSignal } from './running.ts'
@@ -104,7 +103,7 @@ export const init = async (options: InitOptions): Promise<void> => {
   checkLinks(options.link)
   const network = options.network ?? loadConfig({ env: {} }).network
   const signal = stopSignal()
-  const answersCome = !options.yes && isTerminal(process.stdout) && process.stdin.isTTY === true
+  const answersCome = !options.yes && process.stdin.isTTY === true && process.stderr.isTTY === true
   const lines = answersCome ? createInterface({ input: process.stdin, output: process.stderr }) : undefined
   const ask: Ask = async (question) => (await lines!.question(question, { signal })).trim()
   try {

@@ -3,7 +3,23 @@ import { access, constants, realpath } from 'node:fs/promises'
 import { adapterOf } from '../link/adapters.ts'
 import { holderOf } from '../link/holder.ts'
 import { listPorts, type Port, stableName } from '../link/ports.ts'
+import { portOf } from '../link/usb.ts'
 import { type Check, type Finding, fail, ok, type Patient, warn } from './doctor.ts'
+
+/** Whether a configured link leads to that port, by whatever name. */
+const leadsTo = async (link: string, port: Port, ports: readonly Port[]): Promise<boolean> => {
+  if (link.startsWith('usb:'))
+    try {
+      return portOf(link, ports) === port
+    } catch {
+      return false // told by the check of the sensors
+    }
+  const [target, own] = await Promise.all([realpath(link), realpath(port.path)]).catch(() => [
+    link,
+    port.path,
+  ])
+  return target === own
+}
 
 const look = async (port: Port, ports: readonly Port[], { roots, config }: Patient): Promise<Finding> => {
   const { path, usb } = port
@@ -29,7 +45,15 @@ const look = async (port: Port, ports: readonly Port[], { roots, config }: Patie
       `${title}: used by ${holder.name} (pid ${holder.pid})`,
       'That is right where it is this station; stop it otherwise.',
     )
-  const sensor = config?.edge.sensors.find((one) => one.enabled && (one.link === link || one.link === path))
+  const enabled = config?.edge.sensors.filter((one) => one.enabled) ?? []
+  const led = await Promise.all(enabled.map((one) => leadsTo(one.link, port, ports)))
+  const [sensor, second] = enabled.filter((_, at) => led[at])
+  if (sensor && second)
+    return fail(
+      about,
+      `${title}: the links of ${sensor.id} (${sensor.link}) and ${second.id} (${second.link}) both lead here`,
+      'Give each sensor a port of its own.',
+    )
   if (sensor && sensor.link === path && link !== path)
     return warn(
       about,
