@@ -363,22 +363,35 @@ describe('groundtruth init', () => {
     const file = join(temporaryDirectory(), 'station.yaml')
     const main = join(import.meta.dirname, '../gateway/main.ts')
     const command = `${process.execPath} ${main} init --no-ports --link ${pms!.link} --config ${file} --listen 3`
-    const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
-    onTestFinished(() => void child.kill('SIGKILL'))
-    const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-    let said = ''
-    child.stdout.on('data', (chunk) => {
-      said += chunk
-    })
-    const saying = (what: string) => until(what, 20, async () => (said.includes(what) ? true : undefined))
-    await saying('Which one (Enter leaves it open)?')
-    expect(said).toContain('  2  PMS5003T: particles, temperature and humidity')
-    child.stdin.write('9\r')
-    await until('the question again', 20, async () => (said.split('Which one').length > 2 ? true : undefined))
-    child.stdin.write('2\r')
+    const atTerminal = () => {
+      const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
+      onTestFinished(() => void child.kill('SIGKILL'))
+      const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+      let said = ''
+      child.stdout.on('data', (chunk) => {
+        said += chunk
+      })
+      const saying = (what: string, times = 1) =>
+        until(what, 20, async () => (said.split(what).length > times ? said : undefined))
+      return { ended, saying, press: (keys: string) => void child.stdin.write(keys) }
+    }
+    const question = 'Which one (Enter leaves it open)?'
+    for (const key of ['\x03', '\x04']) {
+      const left = atTerminal()
+      await left.saying(question)
+      left.press(key)
+      await left.saying('Nothing was written.')
+      expect([await left.ended, existsSync(file)]).toEqual([130, false])
+    }
+
+    const { ended, saying, press } = atTerminal()
+    expect(await saying(question)).toContain('  2  PMS5003T: particles, temperature and humidity')
+    press('9\r')
+    await saying(question, 2)
+    press('2\r')
     await saying(`Write ${file} [Y/n]?`)
     expect(existsSync(file)).toBe(false)
-    child.stdin.write('y\r')
+    press('y\r')
     expect(await ended).toBe(0)
     expect(loadConfig({ file, env: {} }).edge.sensors).toMatchObject([
       { id: 'pms', model: 'plantower-pms', link: pms!.link, settings: { variant: 'pms5003t' } },
@@ -394,7 +407,7 @@ describe('groundtruth init', () => {
     onTestFinished(async () => void (await running.stop('SIGKILL')))
     await until('it to listen', 20, async () => (running.said().includes('listening') ? true : undefined))
     expect(await running.stop('SIGINT')).toBe(130)
-    expect(running.said()).toBe(`${silent.link}: listening\n\nStopping ...\nNothing was written.\n`)
+    expect(running.said()).toBe(`${silent.link}: listening\n\nStopping ...\n\nNothing was written.\n`)
     const nothing = await run(...args.slice(2), '--listen', '0.3', '--json')
     expect(nothing.code).toBe(1)
     expect(nothing.said).toContain('No sensor was recognised, and nothing was written.')

@@ -105,7 +105,11 @@ export const init = async (options: InitOptions): Promise<void> => {
   const signal = stopSignal()
   const answersCome = !options.yes && process.stdin.isTTY === true && process.stderr.isTTY === true
   const lines = answersCome ? createInterface({ input: process.stdin, output: process.stderr }) : undefined
-  const ask: Ask = async (question) => (await lines!.question(question, { signal })).trim()
+  // Ctrl-C and Ctrl-D at a question are an answer, too; nobody else would hear of them.
+  const left = new AbortController()
+  lines?.on('SIGINT', () => left.abort()).on('close', () => left.abort())
+  const over = AbortSignal.any([signal, left.signal])
+  const ask: Ask = async (question) => (await lines!.question(question, { signal: over })).trim()
   try {
     const found = await discover(
       {
@@ -115,7 +119,7 @@ export const init = async (options: InitOptions): Promise<void> => {
         listenMs: options.listen * 1000,
         told: (link, what) => void process.stderr.write(`${link}: ${what}\n`),
       },
-      signal,
+      over,
     )
     const sensors = await proposedSensors(found, async (link, question) =>
       lines ? chosen(ask, link, question) : undefined,
@@ -139,7 +143,7 @@ export const init = async (options: InitOptions): Promise<void> => {
     if (!options.json) process.stdout.write(`\n${yaml}\n`)
     const agreed =
       options.yes || (lines !== undefined && /^(y|yes|)$/i.test(await ask(`Write ${file} [Y/n]? `)))
-    signal.throwIfAborted()
+    over.throwIfAborted()
     if (!agreed) {
       tell(false, `Nothing was written. "groundtruth init --yes" writes ${file}.`)
       process.exitCode = lines === undefined ? exitCodes.usage : exitCodes.ok
@@ -151,8 +155,8 @@ export const init = async (options: InitOptions): Promise<void> => {
       `${file} is written. See what the sensors say with:\n  groundtruth run --config ${file} --test`,
     )
   } catch (error) {
-    if (!signal.aborted) throw error
-    process.stderr.write('Nothing was written.\n')
+    if (!over.aborted) throw error
+    process.stderr.write('\nNothing was written.\n')
     process.exitCode = 130
   } finally {
     lines?.close()
