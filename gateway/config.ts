@@ -352,7 +352,7 @@ export const loadConfig = ({ file, env, overrides = [] }: ConfigSources): Config
     try {
       setPath(tree, path, parseYaml(value))
     } catch {
-      mistakes.push(`${name} ${path.join('.')}: expected a value that YAML can read, got ${value}`)
+      mistakes.push(`${name} ${path.join('.')}: expected a value that YAML can read, got one that it cannot`)
     }
   }
   for (const [path, value, option] of overrides) {

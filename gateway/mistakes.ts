@@ -31,7 +31,8 @@ const longestShown = 80
 export const shown = (value: unknown, path: readonly PropertyKey[] = []): string => {
   if (value === undefined) return 'nothing'
   if (path.includes('settings') && secretName.test(String(path.at(-1)))) return 'something that is not shown'
-  const text = JSON.stringify(value) ?? String(value)
+  const hidden = (name: string, inner: unknown): unknown => (secretName.test(name) ? '(not shown)' : inner)
+  const text = JSON.stringify(value, hidden) ?? String(value)
   return text.length > longestShown ? `${text.slice(0, longestShown)}...` : text
 }
 
@@ -92,6 +93,16 @@ const typeNames: Readonly<Record<string, string>> = {
   array: 'a list',
   object: 'settings by name',
   record: 'settings by name',
+}
+
+/** What Zod says by itself was expected, without what came, in the words used here. */
+export const inWords = (message: string): string => {
+  const expected = message
+    .replace(/^(Invalid (input|option)|Too (small|big)): /, '')
+    .replace(/^expected /, '')
+    .replace(/, received .*$/, '')
+    .replaceAll('"|"', '", "')
+  return typeNames[expected] ?? expected
 }
 
 const choices = (values: readonly unknown[]): string => {

@@ -1,5 +1,5 @@
 /** A driver's complaint about its settings, as a mistake in the configuration. */
-import { shown, type Told, valueAt } from './mistakes.ts'
+import { inWords, shown, type Told, valueAt } from './mistakes.ts'
 import type { Settings } from './sensors/sensors.ts'
 import { SettingError } from './sensors/settings.ts'
 
@@ -12,7 +12,7 @@ export const settingMistake = (
 ): string => {
   if (!(error instanceof SettingError)) {
     const message = error instanceof Error ? error.message : String(error)
-    return told(path, 'settings that fit the driver', message)
+    return told(path, 'settings that fit the driver', message.replaceAll('\n', ' '))
   }
   const place = [...path, ...error.path]
   if (error.expected === undefined) {
@@ -21,6 +21,5 @@ export const settingMistake = (
     const expected = known.length === 0 ? 'no setting here' : `one of the settings ${known.join(', ')}`
     return told(place, expected, `the name ${JSON.stringify(error.path.at(-1))}`, 'name')
   }
-  const expected = error.expected.replace(/^Invalid (input|option): /, '').replace(/^expected /, '')
-  return told(place, expected.replace(/, received .*$/, ''), shown(valueAt(settings, error.path), place))
+  return told(place, inWords(error.expected), shown(valueAt(settings, error.path), place))
 }

@@ -141,6 +141,17 @@ hub:
     ])
   })
 
+  test('a secret inside what is wrong is not shown', () => {
+    expect(
+      devicesOf(
+        "    - { id: a, model: reyax-rylr, link: 'usb:10c4:ea60', settings: { nodes: { password: hunter2, at: 5 } } }\n",
+      ),
+    ).toBe(
+      'station.yaml:3:70 edge.sensors.0.settings.nodes: expected a list of node names, got {"password":"(not shown)","at":5}',
+    )
+    expect(mistakes('edge:\n  sensors: { password: hunter2 }\n')).not.toContain('hunter2')
+  })
+
   test('a sensor that is not enabled is not read, and may be half written', () => {
     expect(
       devicesOf(
@@ -158,7 +169,7 @@ hub:
       }),
     ).toBe(
       "GROUNDTRUTH_HUB__HTTP__PROT (environment): expected a setting's path such as GROUNDTRUTH_HUB__HTTP__PORT, got a name that is none\n" +
-        'GROUNDTRUTH_NETWORK network: expected a value that YAML can read, got [\n' +
+        'GROUNDTRUTH_NETWORK network: expected a value that YAML can read, got one that it cannot\n' +
         'GROUNDTRUTH_HUB__HTTP__PORT hub.http.port: expected a number, got "high"',
     )
     expect(() => loadConfig({ env: {}, overrides: [[['network'], 'a b', '--network']] })).toThrow(
