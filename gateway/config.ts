@@ -1,15 +1,13 @@
 /** Configuration: the only reader of the configuration file and the environment; answers a checked, frozen value. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { isMap, isScalar, isSeq, LineCounter, parseDocument, parse as parseYaml } from 'yaml'
+import { parseDocument, parse as parseYaml } from 'yaml'
 import { z } from 'zod'
+import { ConfigError, schemaMistakes, type Told, teller, yamlMistakes } from './mistakes.ts'
 import { idPattern } from './reading/reading.ts'
 
-/** Bad configuration, one line per mistake as `file:line:column path: what is wrong`. */
-export class ConfigError extends Error {
-  override name = 'ConfigError'
-}
+export { ConfigError } from './mistakes.ts'
 
 const id = z.string().regex(idPattern, 'letters, digits, _ and -, at most 64')
 const port = z.int().min(0).max(65_535)
@@ -19,7 +17,12 @@ const hexKey = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits')
 const sensor = z.strictObject({
   id: id.describe('Name of the sensor, unique on this station.'),
   model: id.describe('Driver: `groundtruth sensors` lists them.'),
-  link: z.string().min(1).max(300).describe('Serial port (better /dev/serial/by-id/...) or tcp://host:port.'),
+  link: z
+    .string()
+    .min(1)
+    .max(300)
+    .describe('Serial port (better /dev/serial/by-id/... or usb:VID:PID) or tcp://host:port.'),
+  enabled: z.boolean().default(true).describe('Whether it is read; false leaves it alone.'),
   baudRate: z
     .int()
     .min(300)
@@ -31,6 +34,29 @@ const sensor = z.strictObject({
     .default({})
     .describe('What the driver wants to know, by driver.'),
 })
+
+/** Sensors that cannot be told apart, or that want the same wire; those that are not read do no harm. */
+const ownIdsAndLinks = (
+  sensors: readonly z.output<typeof sensor>[],
+  context: z.core.$RefinementCtx<readonly z.output<typeof sensor>[]>,
+): void => {
+  for (const key of ['id', 'link'] as const) {
+    const first = new Map<string, number>()
+    for (const [at, one] of sensors.entries()) {
+      if (!one.enabled) continue
+      const before = first.get(one[key])
+      if (before === undefined) first.set(one[key], at)
+      else
+        context.addIssue({
+          code: 'custom',
+          path: [at, key],
+          message: key === 'id' ? 'an id that no other sensor has' : 'a link that no other sensor uses',
+          params: { got: `${JSON.stringify(one[key])} as edge.sensors.${before}.${key}` },
+          input: one[key],
+        })
+    }
+  }
+}
 
 const edge = z.strictObject({
   key: z.string().optional().describe('Station key: file:/path or credential:name. Created on first use.'),
@@ -91,9 +117,26 @@ const edge = z.strictObject({
         .max(10_000)
         .default(50)
         .describe('Envelopes a second after an outage.'),
+      maxMiB: z
+        .int()
+        .min(1)
+        .max(1_048_576)
+        .default(256)
+        .describe('Disk for envelopes that wait for a receipt, at most, in MiB.'),
     })
     .prefault({}),
-  sensors: z.array(sensor).max(256).default([]).describe('What hangs on this station.'),
+  metrics: z
+    .strictObject({
+      host: host.default('127.0.0.1').describe('Address of health checks and metrics.'),
+      port: port.optional().describe('Their port; without it nothing listens. 0 picks a free one.'),
+    })
+    .prefault({}),
+  sensors: z
+    .array(sensor)
+    .max(256)
+    .superRefine(ownIdsAndLinks)
+    .default([])
+    .describe('What hangs on this station.'),
 })
 
 const hub = z.strictObject({
@@ -156,7 +199,7 @@ const hub = z.strictObject({
         .describe('File (0600) with the secp256k1 key that pays for anchors, 64 hex digits.'),
       contract: z
         .string()
-        .regex(/^0x[0-9a-fA-F]{40}$/)
+        .regex(/^0x[0-9a-fA-F]{40}$/, '0x and 40 hex digits')
         .optional()
         .describe('Anchor contract; without it one is deployed by the key.'),
       confirmations: z
@@ -192,7 +235,11 @@ export const configSchema = z.strictObject({
   hub: hub.prefault({}),
 })
 
-export type Config = z.output<typeof configSchema> & { readonly data: string }
+export type Config = z.output<typeof configSchema> & {
+  readonly data: string
+  /** Tells a mistake that is found in a value later, with its place in the file. */
+  readonly told: Told
+}
 export type EdgeConfig = Config['edge']
 export type HubConfig = Config['hub']
 
@@ -211,8 +258,11 @@ const setPath = (tree: Tree, path: readonly string[], value: unknown): void => {
   }
 }
 
-const schemaKeys = (schema: z.ZodType): Record<string, z.ZodType> => {
-  const inner = schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault ? schema.unwrap() : schema
+const unwrapped = (schema: z.ZodType): z.ZodType =>
+  schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault ? (schema.unwrap() as z.ZodType) : schema
+
+const schemaKeys = (schema: z.ZodType | undefined): Record<string, z.ZodType> => {
+  const inner = schema && unwrapped(schema)
   return inner instanceof z.ZodObject ? (inner.shape as Record<string, z.ZodType>) : {}
 }
 
@@ -231,34 +281,49 @@ const envPath = (name: string): string[] | undefined => {
 
 const envPrefix = 'GROUNDTRUTH_'
 
-/** Where in the file a path stands, as `line:column`; of its nearest parent where it is missing. */
-const placeOf = (source: string, path: readonly PropertyKey[]): string => {
-  const counter = new LineCounter()
-  const document = parseDocument(source, { lineCounter: counter })
-  let offset = 0
-  let node: unknown = document.contents
+/** The settings that there are at a path. */
+const settingsAt = (path: readonly PropertyKey[]): string[] => {
+  let schema: z.ZodType | undefined = configSchema
   for (const key of path) {
-    if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key)
-      if (!pair) break
-      offset = (isScalar(pair.key) ? pair.key.range?.[0] : undefined) ?? offset
-      node = pair.value
-    } else if (isSeq(node)) {
-      node = node.items[Number(key)]
-      const range = (node as { range?: [number, number, number] } | undefined)?.range
-      offset = range?.[0] ?? offset
-    } else break
+    const inner: z.ZodType | undefined = schema && unwrapped(schema)
+    schema = inner instanceof z.ZodArray ? (inner.element as z.ZodType) : schemaKeys(inner)[String(key)]
   }
-  const { line, col } = counter.linePos(offset)
-  return `${line}:${col}`
+  return Object.keys(schemaKeys(schema))
 }
 
 export type ConfigSources = {
   /** Path of the YAML file; without it only defaults, environment and overrides count. */
   readonly file?: string | undefined
   readonly env: NodeJS.ProcessEnv
-  /** From the command line: path and value; undefined values are left out. */
-  readonly overrides?: readonly (readonly [path: readonly string[], value: unknown])[]
+  /** From the command line: path, value and the option's name for mistakes; undefined values are left out. */
+  readonly overrides?: readonly (readonly [path: readonly string[], value: unknown, option?: string])[]
+}
+
+/** Mistakes in a YAML file come all at once; what it holds otherwise. */
+const readTree = (file: string): { readonly text: string; readonly tree: Tree } => {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError(
+      `cannot read the configuration ${file}: ${(error as NodeJS.ErrnoException).code}\n` +
+        'Check the path after --config; "groundtruth init" writes one.',
+    )
+  }
+  const mistakes = yamlMistakes(file, text)
+  if (mistakes.length > 0) throw new ConfigError(mistakes.join('\n'))
+  let value: unknown
+  try {
+    value = parseDocument(text).toJS()
+  } catch (error) {
+    // Aliases that stand for themselves a thousand times over.
+    throw new ConfigError(`${file}:1:1 (YAML): expected plain settings, got ${(error as Error).message}`)
+  }
+  if (value !== null && (typeof value !== 'object' || Array.isArray(value)))
+    throw new ConfigError(
+      `${file}:1:1 (top): expected settings by name, got ${Array.isArray(value) ? 'a list' : JSON.stringify(value)}`,
+    )
+  return { text, tree: (value ?? {}) as Tree }
 }
 
 const freeze = <T>(value: T): T => {
@@ -271,47 +336,54 @@ const freeze = <T>(value: T): T => {
  * ConfigError with all mistakes at once.
  */
 export const loadConfig = ({ file, env, overrides = [] }: ConfigSources): Config => {
-  let source = ''
-  let tree: Tree = {}
-  if (file !== undefined) {
-    try {
-      source = readFileSync(file, 'utf8')
-    } catch (error) {
-      throw new ConfigError(`cannot read the configuration ${file}: ${(error as Error).message}`)
-    }
-    const document = parseDocument(source)
-    if (document.errors.length > 0)
-      throw new ConfigError(document.errors.map((error) => `${file}: ${error.message}`).join('\n'))
-    const value: unknown = document.toJS()
-    if (value !== null && (typeof value !== 'object' || Array.isArray(value)))
-      throw new ConfigError(`${file}:1:1 expected keys and values`)
-    tree = (value ?? {}) as Tree
-  }
-  for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith(envPrefix) || text === undefined) continue
+  const { text, tree } = file === undefined ? { text: '', tree: {} } : readTree(file)
+  const origins = new Map<string, string>()
+  const mistakes: string[] = []
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith(envPrefix) || value === undefined) continue
     const path = envPath(name.slice(envPrefix.length))
-    if (path === undefined) throw new ConfigError(`the environment variable ${name} names no setting`)
-    setPath(tree, path, parseYaml(text))
+    if (path === undefined) {
+      mistakes.push(
+        `${name} (environment): expected a setting's path such as ${envPrefix}HUB__HTTP__PORT, got a name that is none`,
+      )
+      continue
+    }
+    origins.set(path.join('.'), name)
+    try {
+      setPath(tree, path, parseYaml(value))
+    } catch {
+      mistakes.push(`${name} ${path.join('.')}: expected a value that YAML can read, got one that it cannot`)
+    }
   }
-  for (const [path, value] of overrides) if (value !== undefined) setPath(tree, path, value)
+  for (const [path, value, option] of overrides) {
+    if (value === undefined) continue
+    setPath(tree, path, value)
+    origins.set(path.join('.'), option ?? 'command line')
+  }
+  const told = teller({ file, text, origins })
   const parsed = configSchema.safeParse(tree)
-  if (!parsed.success)
-    throw new ConfigError(
-      parsed.error.issues
-        .map(({ path, message }) => {
-          const where = file === undefined ? 'configuration' : `${file}:${placeOf(source, path)}`
-          return `${where} ${path.join('.') || '(top)'}: ${message}`
-        })
-        .join('\n'),
-    )
-  return freeze({ ...parsed.data, data: resolve(parsed.data.data ?? defaultData(env)) })
+  if (!parsed.success) mistakes.push(...schemaMistakes(parsed.error.issues, tree, told, settingsAt))
+  if (mistakes.length > 0 || !parsed.success) throw new ConfigError(mistakes.join('\n'))
+  return freeze({ ...parsed.data, data: resolve(parsed.data.data ?? defaultData(env)), told })
 }
 
-/** The password in a file, without its line end; the file's name, never its content, is in errors. */
+// What a system manager has put there for this service alone, whatever its mode says.
+const managedSecrets = /^\/run\/(credentials|secrets)\//
+
+/**
+ * The password in a file, without its line end. A file that others may read is refused; its name, never its content,
+ * is in errors.
+ */
 export const readSecret = (path: string): string => {
   try {
+    const { mode } = statSync(path)
+    if ((mode & 0o077) !== 0 && !managedSecrets.test(path))
+      throw new ConfigError(
+        `the secret in ${path} can be read by others (mode ${(mode & 0o777).toString(8)}).\nRun: chmod 600 ${path}`,
+      )
     return readFileSync(path, 'utf8').trim()
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     throw new ConfigError(`cannot read the secret in ${path}: ${(error as NodeJS.ErrnoException).code}`)
   }
 }

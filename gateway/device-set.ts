@@ -14,6 +14,8 @@ type Entry = {
 
 export type DeviceSet = {
   readonly statuses: readonly SensorStatus[]
+  /** For how long the slowest reading has not been taken, in ms. */
+  readonly takingMs: number
   /**
    * From now on these devices and no others. One that is as before goes on undisturbed; of one that is changed or gone
    * everything received is taken first. Resolves with the ids that were stopped and started.
@@ -61,6 +63,9 @@ export const runDevices = (
   return {
     get statuses() {
       return [...entries.values()].map(({ running }) => running.status)
+    },
+    get takingMs() {
+      return Math.max(0, ...[...entries.values()].map(({ running }) => running.takingMs()))
     },
     apply: async (wanted) => {
       const keep = new Map(wanted.map((device) => [device.id, device]))

@@ -19,6 +19,8 @@ export type Device = {
 
 export type RunningDevice = {
   readonly status: SensorStatus
+  /** For how long `take` has not come back, in ms; 0 while it is not at work. */
+  readonly takingMs: () => number
   /** Reads until aborted; rejects only with what `take` rejects with. */
   readonly run: (signal: AbortSignal) => Promise<void>
 }
@@ -28,12 +30,15 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  refused,
   clock,
   changed = () => undefined,
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
   readonly take: (reading: Reading) => Promise<void>
+  /** Gets each refusal, where they are to be more than counted. */
+  readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
   /** The link was opened or lost, or its first reading came. */
   readonly changed?: () => void
@@ -61,8 +66,10 @@ export const readDevice = ({
     lastRefusal: null as Refusal | null,
     lastReadingMs: null as number | null,
   }
+  let takenSinceMs: number | undefined
   return {
     status,
+    takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
     run: async (signal) => {
       for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
         const said = toReadings(model, id, decoder.decode(bytes, atMs), receivedMs)
@@ -70,12 +77,15 @@ export const readDevice = ({
           status.refused += 1
           status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1
           status.lastRefusal = refusal
+          refused?.(refusal)
         }
         for (const reading of said.readings) {
           status.readings += 1
           if (status.lastReadingMs === null) changed()
           status.lastReadingMs = receivedMs
+          takenSinceMs = performance.now()
           await take(reading)
+          takenSinceMs = undefined
         }
       }
     },

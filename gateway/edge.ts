@@ -48,11 +48,16 @@ export type EdgeOptions = {
 export type Edge = {
   readonly station: string
   readonly status: StationStatus
+  /** False where readings are not taken any more though the process runs: a disk that never answers, a mistake of ours. */
+  readonly healthy: boolean
   /** Exchanges the devices while everything else goes on; see `DeviceSet.apply`. */
   reload(devices: readonly Device[]): ReturnType<ReturnType<typeof runDevices>['apply']>
   /** Resolves when the edge has stopped; rejects when its own disk fails it. */
   readonly done: Promise<void>
 }
+
+// A commit to a worn SD card takes seconds at times; a minute is no commit any more.
+const stuckMs = 60_000
 
 /** Starts a station and returns at once; it runs until the signal aborts, then signs and keeps what it still holds. */
 export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Promise<Edge> => {
@@ -138,6 +143,9 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     station,
     get status() {
       return status()
+    },
+    get healthy() {
+      return devices.takingMs < stuckMs
     },
     reload: devices.apply,
     done,

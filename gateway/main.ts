@@ -1,4 +1,4 @@
-/** The command line: argv to up, hub, edge, sim, verify, key, store, sensors, config. */
+/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, sensors, config. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { exitCodes, explain } from './exit.ts'
 
@@ -23,6 +23,7 @@ const number =
     return value
   }
 const port = number(0, 65_535)
+const repeated = (value: string, before: readonly string[]): readonly string[] => [...before, value]
 
 /** Options that several commands share, by the path they set in the configuration. */
 const shared = (command: Command): Command =>
@@ -62,10 +63,24 @@ const build = (): Command => {
   hubPorts(shared(program.command('hub')))
     .description('the network half: broker, evidence, store, anchoring, query API')
     .action(async (options) => (await import('./commands/hub.ts')).hub(options, packageVersion))
-  shared(program.command('edge'))
+  shared(program.command('run').alias('edge'))
     .description('the station half: reads sensors, signs, and relays to a hub')
     .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
+    .option('--test', 'print what the sensors say; nothing is signed or sent', false)
+    .option('--once', 'send one reading of every sensor, wait for the receipt, and end', false)
+    .option('--for <seconds>', 'how long --test prints, or --once waits for each sensor', number(0.1, 86_400))
+    .option('--json', 'with --test: one JSON object a line', false)
     .action(async (options) => (await import('./commands/edge.ts')).edge(options, packageVersion))
+  shared(program.command('init'))
+    .description('find what is plugged in, and write a station.yaml for it')
+    .option('--yes', 'write without asking', false)
+    .option('--force', 'replace a file that is there', false)
+    .option('--json', 'what was found, as JSON', false)
+    .option('--link <link>', 'also probe this port or tcp://host:port (may be repeated)', repeated, [])
+    .option('--no-ports', 'probe only what --link names')
+    .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker', 'mqtt://127.0.0.1:1883')
+    .option('--listen <seconds>', 'how long to listen at each baud rate', number(0.1, 600), 4)
+    .action(async (options) => (await import('./commands/init.ts')).init(options))
   simulation(shared(program.command('sim')), 20)
     .description('a fleet of simulated stations against a hub')
     .option('--broker <url>', 'mqtt:// or mqtts:// of the hub’s broker')
@@ -76,6 +91,11 @@ const build = (): Command => {
     )
     .option('--faults', 'spoil the wires: noise, torn frames, pulled cables', false)
     .action(async (options) => (await import('./commands/sim.ts')).sim(options, packageVersion))
+  shared(program.command('doctor'))
+    .description('check everything a station needs, and say what to do')
+    .option('--listen <seconds>', 'also listen to each sensor for so long', number(0, 600), 0)
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/doctor.ts')).doctor(options))
 
   program
     .command('verify')
@@ -93,14 +113,20 @@ const build = (): Command => {
     .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
   program
     .command('sensors')
-    .description('list the devices that can be read')
+    .argument('[model]', 'a driver, to see its settings')
+    .description('list the devices that can be read, or show one with its settings')
     .option('--json', 'as JSON', false)
-    .action(async (options) => (await import('./commands/sensors.ts')).sensors(options))
+    .action(async (model: string | undefined, options) =>
+      (await import('./commands/sensors.ts')).sensors(model, options),
+    )
   program
     .command('config')
     .description('print every setting with its default and meaning')
     .option('--json-schema', 'as JSON Schema, for editors', false)
     .action(async (options) => (await import('./commands/config.ts')).config(options))
+    .command('sample')
+    .description('print a commented example')
+    .action(async () => (await import('./commands/config.ts')).sample())
   return program
 }
 

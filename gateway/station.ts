@@ -5,13 +5,15 @@ import { systemClock } from './clock.ts'
 import { ConfigError, type EdgeConfig, readSecret } from './config.ts'
 import type { Device } from './device.ts'
 import { type Edge, type EdgeOptions, startEdge } from './edge.ts'
-import { linkNamed } from './link/named.ts'
+import { linkForms, linkNamed } from './link/named.ts'
+import { shown, type Told, teller } from './mistakes.ts'
 import type { Signer } from './reading/cose.ts'
 import { stationId } from './reading/key.ts'
 import { signToken } from './reading/token.ts'
 import { hubKeyOf } from './relay/hub-key.ts'
 import { mqttConnector } from './relay/mqtt.ts'
-import { driverOf } from './sensors/all.ts'
+import { drivers } from './sensors/all.ts'
+import { settingMistake } from './setting-mistake.ts'
 import { checkingSurroundings, surroundingsIn } from './surroundings.ts'
 
 export type StationOptions = Pick<
@@ -25,19 +27,40 @@ export type StationOptions = Pick<
   readonly segmentBytes?: number
 }
 
-/** The devices that a configuration names. Throws ConfigError for what no driver or link can be made of. */
-export const configuredDevices = (config: EdgeConfig): Device[] =>
-  config.sensors.map(({ id, model, link, baudRate, settings }, at) => {
-    const where = `edge.sensors.${at} (${id})`
+/**
+ * The devices that a configuration names and that are enabled. Throws ConfigError with all mistakes of which no driver
+ * or link can be made; `told` puts their place in the file before them.
+ */
+export const configuredDevices = (
+  config: EdgeConfig,
+  told: Told = teller({ text: '', origins: new Map() }),
+): Device[] => {
+  const mistakes: string[] = []
+  const devices = config.sensors.flatMap((sensor, at): Device[] => {
+    if (!sensor.enabled) return []
+    const { id, model, link, baudRate, settings } = sensor
+    const here = ['edge', 'sensors', at] as const
+    const driver = drivers.find((one) => one.model === model)
+    if (driver === undefined)
+      mistakes.push(
+        told([...here, 'model'], `one of ${drivers.map((one) => one.model).join(', ')}`, shown(model)),
+      )
     try {
-      const driver = driverOf(model)
-      driver.configure(settings, checkingSurroundings)
-      const bitsPerS = baudRate ?? driver.baudRate
-      return { id, model, settings, baudRate: bitsPerS, opener: linkNamed(link, { baudRate: bitsPerS }) }
+      driver?.configure(settings, checkingSurroundings)
     } catch (error) {
-      throw new ConfigError(`${where}: ${(error as Error).message}`)
+      mistakes.push(settingMistake(error, settings, [...here, 'settings'], told))
+    }
+    try {
+      const bitsPerS = baudRate ?? driver?.baudRate ?? 9600
+      return [{ id, model, settings, baudRate: bitsPerS, opener: linkNamed(link, { baudRate: bitsPerS }) }]
+    } catch {
+      mistakes.push(told([...here, 'link'], linkForms, shown(link)))
+      return []
     }
   })
+  if (mistakes.length > 0) throw new ConfigError(mistakes.join('\n'))
+  return devices
+}
 
 const password = (config: EdgeConfig, network: string, signer: Signer): (() => string) => {
   const { passwordFile } = config.broker

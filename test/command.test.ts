@@ -133,7 +133,9 @@ describe('groundtruth ends with a code and the next step', () => {
     const config = await run('hub', '--config', file, '--data', temporaryDirectory())
     expect(config).toMatchObject({
       code: 78,
-      said: expect.stringContaining(`${file}:2:3 hub.http: Unrecognized key`),
+      said: expect.stringContaining(
+        `${file}:3:5 hub.http.prot: expected one of the settings host, port, got the name "prot"`,
+      ),
     })
     expect(await run('edge', '--data', temporaryDirectory())).toMatchObject({
       code: 78,
@@ -145,9 +147,12 @@ describe('groundtruth ends with a code and the next step', () => {
       return run('edge', '--config', station, '--data', temporaryDirectory())
     }
     for (const [sensor, told] of [
-      ['model: pms5003, link: /dev/ttyUSB0', 'Use one of plantower-pms,'],
-      ['model: plantower-pms, link: ttyUSB0', 'neither a serial port nor tcp://host:port'],
-      ['model: plantower-pms, link: /dev/ttyUSB0, settings: { variant: x }', 'variant'],
+      ['model: pms5003, link: /dev/ttyUSB0', 'edge.sensors.0.model: expected one of plantower-pms,'],
+      ['model: plantower-pms, link: ttyUSB0', 'edge.sensors.0.link: expected a serial port'],
+      [
+        'model: plantower-pms, link: /dev/ttyUSB0, settings: { variant: x }',
+        'settings.variant: expected one of pms1003',
+      ],
     ] as const)
       expect(await withSensor(sensor)).toMatchObject({ code: 78, said: expect.stringContaining(told) })
     expect(await run('hubb')).toMatchObject({ code: 64, said: expect.stringContaining('Did you mean hub?') })

@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest'
 
 const gateway = join(import.meta.dirname, '../gateway')
 
-// Wiring: it puts stages together and may import any of them.
-const wiring = new Set(['commands'])
+// Wiring: it puts stages together and may import any of them; the doctor looks at each.
+const wiring = new Set(['commands', 'doctor'])
 const foundations = new Set(['reading', 'journal'])
 
 const foldersOf = (directory: string): string[] =>

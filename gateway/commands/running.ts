@@ -8,11 +8,11 @@ export const configured = (options: SharedOptions & PortOptions): Config =>
     file: options.config,
     env: process.env,
     overrides: [
-      [['data'], options.data],
-      [['network'], options.network],
-      [['hub', 'http', 'port'], options.httpPort],
-      [['hub', 'broker', 'port'], options.mqttPort],
-      [['hub', 'chain', 'port'], options.rpcPort],
+      [['data'], options.data, '--data'],
+      [['network'], options.network, '--network'],
+      [['hub', 'http', 'port'], options.httpPort, '--http-port'],
+      [['hub', 'broker', 'port'], options.mqttPort, '--mqtt-port'],
+      [['hub', 'chain', 'port'], options.rpcPort, '--rpc-port'],
     ],
   })
 

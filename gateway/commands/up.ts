@@ -79,7 +79,7 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
   )
   const parts = [hub.done]
   try {
-    const real = configuredDevices(config.edge)
+    const real = configuredDevices(config.edge, config.told)
     const stations: readonly SimulatedStation[] = await step('Devices', async () =>
       real.length > 0
         ? [{ name: '', devices: real }]

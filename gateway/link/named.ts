@@ -2,19 +2,25 @@
 import { LinkError, type Opener } from './link.ts'
 import { serialPort } from './serial.ts'
 import { tcpPort } from './tcp.ts'
+import { usbPort } from './usb.ts'
 
 /** How a link is set. `baudRate` is in bits per second and means nothing to a `tcp://` link. */
 export type LinkSettings = { readonly baudRate: number }
+
+/** What may stand as a link, in words. */
+export const linkForms = 'a serial port (/dev/serial/by-id/..., usb:VID:PID) or tcp://host:port'
 
 // A device path, or a Windows port; anything with a scheme is an address.
 const serialName = /^(\/[^\0]{1,255}|COM\d{1,3})$/
 
 /**
- * The opener for a configured address: a serial port by its path (`/dev/serial/by-id/...`, `COM3`), or
- * `tcp://host:port` for ser2net and serial-to-Ethernet converters. Throws a `LinkError` for anything else.
+ * The opener for a configured address: a serial port by its path (`/dev/serial/by-id/...`, `COM3`) or by its USB
+ * device (`usb:10c4:ea60`), or `tcp://host:port` for ser2net and serial-to-Ethernet converters. Throws a `LinkError`
+ * for anything else.
  */
 export const linkNamed = (name: string, { baudRate }: LinkSettings): Opener => {
   if (name.startsWith('tcp://')) return tcpPort(name)
+  if (name.startsWith('usb:')) return usbPort(name, { baudRate })
   if (serialName.test(name)) return serialPort(name, { baudRate })
   throw new LinkError(
     'bad-address',

@@ -1,7 +1,8 @@
 /** Serial ports of this computer, through `serialport`. */
-import { readdir, readlink, realpath, stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { Duplex } from 'node:stream'
 import { SerialPort } from 'serialport'
+import { holderOf } from './holder.ts'
 import { LinkError, type Opener } from './link.ts'
 
 // A port is opened in milliseconds; a driver that hangs must not hold up the others.
@@ -9,22 +10,6 @@ const openDeadlineMs = 10_000
 // A read under way at the moment of a hangup gives 0 bytes, and the binding reads again, for ever: whether the
 // device is still there has to be looked at.
 const presenceMs = 500
-// Looking for the holder of a busy port is a courtesy: it may not cost more than this many processes.
-const maxProcesses = 4_000
-
-/** The process that holds a device open, as far as this user may see it (Linux only). */
-const holderOf = async (device: string): Promise<number | undefined> => {
-  const processes = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))
-  for (const pid of processes.slice(0, maxProcesses)) {
-    const folder = `/proc/${pid}/fd`
-    // Another user's process, or one that has just ended, is simply not the answer.
-    for (const descriptor of await readdir(folder).catch(() => [])) {
-      const target = await readlink(`${folder}/${descriptor}`).catch(() => undefined)
-      if (target === device) return Number(pid)
-    }
-  }
-  return undefined
-}
 
 const elsewhere = 'set link to another port; "groundtruth doctor" lists them.'
 
@@ -45,8 +30,8 @@ const explained = async (path: string, device: string, error: Error): Promise<Li
       { cause: error },
     )
   if (/cannot lock|temporarily unavailable|busy|EBUSY|EAGAIN/i.test(said)) {
-    const pid = await holderOf(device)
-    const holder = pid === undefined ? '' : ` (held by pid ${pid})`
+    const held = await holderOf(device)
+    const holder = held === undefined ? '' : ` (held by pid ${held.pid})`
     return new LinkError(
       'busy',
       `serial port ${path} is busy${holder}.\nStop the process that uses it, or ${elsewhere}`,

@@ -234,9 +234,10 @@ export const supervise = ({
         if (error instanceof AssertionError) throw error
         status.lastError = error instanceof Error ? error.message : String(error)
         const trouble = error instanceof LinkError ? error.code : 'failed'
-        // A port that stays away is tried for ever; that is told once.
-        if (trouble !== status.trouble) changed()
+        const told = trouble === status.trouble
         status.trouble = trouble
+        // A port that stays away is tried for ever; that is told once.
+        if (!told) changed()
         if (!stream) status.failedOpens += 1
       } finally {
         signal.removeEventListener('abort', onAbort)

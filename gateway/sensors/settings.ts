@@ -2,6 +2,28 @@
 import type { z } from 'zod'
 import type { Settings } from './sensors.ts'
 
+/**
+ * A setting that a driver cannot use: its path inside the settings, and what was expected there in words; `expected`
+ * is undefined where there is no such setting. `schema` is what all of the driver's settings must be.
+ */
+export class SettingError extends Error {
+  override name = 'SettingError'
+  readonly path: readonly PropertyKey[]
+  readonly expected: string | undefined
+  readonly schema: z.ZodType
+  constructor(
+    message: string,
+    path: readonly PropertyKey[],
+    expected: string | undefined,
+    schema: z.ZodType,
+  ) {
+    super(message)
+    this.path = path
+    this.expected = expected
+    this.schema = schema
+  }
+}
+
 const shown = (value: unknown): string => {
   if (value === undefined) return 'nothing'
   const text = typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
@@ -23,8 +45,20 @@ export const checked = <Schema extends z.ZodType>(
   const result = schema.safeParse(settings)
   if (result.success) return result.data
   const issue = result.error.issues[0]!
-  if (issue.code === 'unrecognized_keys')
-    throw new Error(`${model}: there is no setting "${issue.keys[0]}"; remove it or check its spelling.`)
+  if (issue.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys
+    throw new SettingError(
+      `${model}: there is no setting "${key}"; remove it or check its spelling.`,
+      [...issue.path, key],
+      undefined,
+      schema,
+    )
+  }
   const name = issue.path.map(String).join('.')
-  throw new Error(`${model}: setting "${name}": ${issue.message}; got ${shown(at(settings, issue.path))}.`)
+  throw new SettingError(
+    `${model}: setting "${name}": ${issue.message}; got ${shown(at(settings, issue.path))}.`,
+    issue.path,
+    issue.message,
+    schema,
+  )
 }
