@@ -1,4 +1,5 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
+import { davisVantage } from './davis-vantage.ts'
 import { gqGmc } from './gq-gmc.ts'
 import { gyMcu680 } from './gy-mcu680.ts'
 import { honeywellHpma115 } from './honeywell-hpma115.ts'
@@ -6,9 +7,12 @@ import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
 import { reyaxRylr } from './reyax-rylr.ts'
+import { rtl433 } from './rtl-433.ts'
 import { sensirionSps30 } from './sensirion-sps30.ts'
 import type { Driver } from './sensors.ts'
 import { textLines } from './text-lines.ts'
+import { ubx } from './ubx.ts'
+import { vaisalaWxt } from './vaisala-wxt.ts'
 import { winsenMhz19 } from './winsen-mhz19.ts'
 
 export const drivers = [
@@ -21,6 +25,10 @@ export const drivers = [
   gyMcu680,
   textLines,
   nmea,
+  ubx,
+  vaisalaWxt,
+  davisVantage,
+  rtl433,
   reyaxRylr,
 ] as const satisfies readonly Driver[]
 

@@ -21,9 +21,10 @@ export const surroundings = (): Surroundings => {
   }
 }
 
-const frameMs = 1000
+// Long enough that nothing counts as said twice.
+const frameMs = 5000
 
-/** What a driver alone makes of bytes as they come from a wire, in pieces of `chunkBytes`; a frame a second. */
+/** What a driver alone makes of bytes as they come from a wire, in pieces of `chunkBytes`; a frame every five seconds. */
 export const decodeAlone = (
   driver: Driver,
   bytes: Uint8Array,
