@@ -234,7 +234,17 @@ const refusal = {
 const status: StationStatus = {
   station: '00'.repeat(16),
   sensors: [sensor],
-  outbox: { pending: 3, inFlight: 0, accepted: 7, refused: 0, lastRefusal: null, conflict: null },
+  outbox: {
+    pending: 3,
+    inFlight: 0,
+    accepted: 7,
+    refused: 0,
+    lastRefusal: null,
+    conflict: null,
+    held: 0,
+    lost: 0,
+    disk: { state: 'ok', sinceMs: null, detail: null },
+  },
   relay: {
     connected: true,
     brokerError: null,

@@ -1,11 +1,13 @@
 /** The outbox: envelopes wait here, on disk, until the hub's signed receipt says that it has them on its own. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
 import { equalBytes, fromHex, toHex } from '../reading/bytes.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import type { Receipt } from '../reading/receipt.ts'
 import { type Refusal, refusals } from '../reading/refusal.ts'
+import { type DiskStatus, openLasting } from './lasting.ts'
 
 export type OutboxEntry = { readonly seq: number; readonly bytes: Uint8Array; readonly backlog: boolean }
 
@@ -18,13 +20,28 @@ export type OutboxStatus = {
   readonly lastRefusal: { readonly seq: number; readonly reason: Refusal } | null
   /** The hub says it has an envelope under one of our numbers that is not ours: the key is in use twice. */
   readonly conflict: number | null
+  /** How its own disk is. While that is not `ok`, readings wait unsigned in memory. */
+  readonly disk: DiskStatus
+  /** Unsigned readings that wait in memory for the disk. */
+  readonly held: number
+  /** Readings since the start that memory had no room for while the disk was away. */
+  readonly lost: number
 }
 
 export type Outbox = AsyncDisposable & {
   /** The newest envelope ever appended: where the chain goes on. `withheld` is its count of those with private positions. */
   readonly head: { readonly seq: number; readonly hash: Uint8Array; readonly withheld: number }
   append(envelope: Uint8Array): void
-  /** Resolves when all appended is on disk; only then is it offered by `next`. */
+  /** False while the disk does not take envelopes, or did not let itself be read yet: nothing may be signed then. */
+  readonly writable: boolean
+  /** Hands in what is to be done each time `writable` becomes true again. */
+  whenWritable(run: () => void): void
+  /** What the sealer holds, and lost, for want of the disk: for the status. */
+  holding(held: number, lost: number): void
+  /**
+   * Resolves when all appended is on disk; only then is it offered by `next`. Where the disk fails it resolves too: the
+   * envelopes stay in memory, byte for byte, and go to disk when it is back.
+   */
   commit(): Promise<void>
   /** The next envelope to send: fresh ones first, the backlog after. Waits until there is one and room in flight. */
   next(signal: AbortSignal): Promise<OutboxEntry>
@@ -47,9 +64,11 @@ export type OutboxOptions = {
   /** Between notes of how far receipts reach: each costs an SD card a few pages, a lost one only envelopes sent twice. */
   readonly cursorIntervalMs?: number
   readonly now?: () => number
+  /** Longest pause between attempts to use a disk that failed; 60 s unless told. */
+  readonly longestDiskBackoffMs?: number
 }
 
-type Pending = { readonly index: number; readonly hash: Uint8Array }
+type Pending = { index: number; readonly hash: Uint8Array }
 
 type Cursor = {
   readonly index: number
@@ -74,6 +93,9 @@ const readCursor = (path: string): Cursor | undefined => {
   }
 }
 
+// A disk that cannot be read now is asked again after this long.
+const unreadableMs = 1_000
+
 /** Opens the outbox in a directory; what had no receipt when it was last closed, or killed, is backlog. */
 export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const maxInFlight = options.maxInFlight ?? 64
@@ -81,10 +103,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const cursorIntervalMs = options.cursorIntervalMs ?? 10_000
   const backlogIntervalMs = 1000 / (options.backlogPerS ?? 50)
   const now = options.now ?? (() => performance.now())
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 })
   const cursorPath = join(options.directory, 'cursor.json')
-  const journal = await options.openJournal(join(options.directory, 'envelopes'))
-  const refusedJournal = await options.openJournal(join(options.directory, 'refused'))
 
   // In order of seq and journal index alike, because a Map keeps the order of insertion.
   const pending = new Map<number, Pending>()
@@ -92,29 +111,18 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const fresh = new Set<number>()
   const backlog = new Set<number>()
   const uncommitted: number[] = []
-  const stored = readCursor(cursorPath)
-  let head: Outbox['head'] =
-    stored === undefined
-      ? { seq: 0, hash: noPrevious, withheld: 0 }
-      : { seq: stored.seq, hash: fromHex(stored.hash)!, withheld: stored.withheld }
+  let head: Outbox['head'] = { seq: 0, hash: noPrevious, withheld: 0 }
+  let held = 0
+  let lost = 0
+  const writers: (() => void)[] = []
+  /** Whether `pending` is in order of journal index as well: not where a failing disk had one written again. */
+  let inIndexOrder = true
   let accepted = 0
   let refusedCount = 0
   let lastRefusal: OutboxStatus['lastRefusal'] = null
   let conflict: number | null = null
   let nextBacklogMs = 0
   let wake: (() => void) | undefined
-
-  // A cursor past the end is from before the disk lost its newest records: it says nothing about what comes now.
-  const from = stored !== undefined && stored.index <= journal.next ? stored.index : 0
-  for await (const { index, record } of journal.read(Math.max(journal.first, from))) {
-    const decoded = decodeEnvelope(record)
-    if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
-    const { seq, withheld } = decoded.envelope
-    const hash = envelopeHash(record)
-    pending.set(seq, { index, hash })
-    backlog.add(seq)
-    if (seq >= head.seq) head = { seq, hash, withheld }
-  }
 
   const drop = (seq: number): void => {
     pending.delete(seq)
@@ -132,16 +140,27 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     }
   }
 
-  let cursorIndex = stored?.index ?? 0
+  let cursorIndex = 0
+  const oldestIndex = (): number => {
+    if (inIndexOrder) return pending.values().next().value?.index ?? journal.committed
+    let least = journal.committed
+    for (const { index } of pending.values()) least = Math.min(least, index)
+    return least
+  }
   let cursorSavedMs = Number.NEGATIVE_INFINITY
   const saveCursor = async (): Promise<void> => {
-    const index = pending.values().next().value?.index ?? journal.committed
+    if (journal.disk.state !== 'ok') return
+    const index = oldestIndex()
     if (index === cursorIndex || now() - cursorSavedMs < cursorIntervalMs) return
     cursorIndex = index
     cursorSavedMs = now()
     const cursor: Cursor = { index, seq: head.seq, hash: toHex(head.hash), withheld: head.withheld }
-    writeFileSync(`${cursorPath}.new`, JSON.stringify(cursor), { mode: 0o600 })
-    renameSync(`${cursorPath}.new`, cursorPath)
+    try {
+      writeFileSync(`${cursorPath}.new`, JSON.stringify(cursor), { mode: 0o600 })
+      renameSync(`${cursorPath}.new`, cursorPath)
+    } catch {
+      // It only saves work. On a full disk the trim below makes room for the next one.
+    }
     await journal.trim(index)
   }
 
@@ -169,6 +188,77 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       wake = done
     })
 
+  /** Reads what waits on disk: once, before the first envelope is appended. */
+  const load = async (from: Journal): Promise<void> => {
+    const stored = readCursor(cursorPath)
+    pending.clear()
+    backlog.clear()
+    head = { seq: 0, hash: noPrevious, withheld: 0 }
+    if (stored !== undefined)
+      head = { seq: stored.seq, hash: fromHex(stored.hash)!, withheld: stored.withheld }
+    cursorIndex = stored?.index ?? 0
+    const found = new Map<number, Pending>()
+    let [ordered, newest] = [true, 0]
+    // A cursor past the end is from before the disk lost its newest records: it says nothing about what comes now.
+    const start = stored !== undefined && stored.index <= from.next ? stored.index : 0
+    for await (const { index, record } of from.read(Math.max(from.first, start))) {
+      const decoded = decodeEnvelope(record)
+      if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
+      const { seq, withheld } = decoded.envelope
+      const hash = envelopeHash(record)
+      found.set(seq, { index, hash })
+      if (seq < newest) ordered = false
+      newest = Math.max(newest, seq)
+      if (seq >= head.seq) head = { seq, hash, withheld }
+    }
+    inIndexOrder = ordered
+    const entries = ordered ? found : [...found].sort(([a], [b]) => a - b)
+    for (const [seq, entry] of entries) {
+      pending.set(seq, entry)
+      backlog.add(seq)
+    }
+  }
+
+  /** What is on disk now may be sent. */
+  const offerCommitted = (): void => {
+    while (uncommitted.length > 0) {
+      const entry = pending.get(uncommitted[0]!)
+      if (entry !== undefined && entry.index >= journal.committed) break
+      fresh.add(uncommitted.shift()!)
+    }
+    wake?.()
+  }
+
+  const patience = {
+    now,
+    ...(options.longestDiskBackoffMs === undefined ? {} : { longestBackoffMs: options.longestDiskBackoffMs }),
+  }
+  const probePath = join(options.directory, 'probe.new')
+  const probe = async (): Promise<void> => {
+    await mkdir(options.directory, { recursive: true, mode: 0o700 })
+    await writeFile(probePath, 'x', { mode: 0o600 })
+    await rm(probePath)
+  }
+  const journal = await openLasting({
+    ...patience,
+    open: () => options.openJournal(join(options.directory, 'envelopes')),
+    probe,
+    opened: load,
+    moved: (from, to) => {
+      for (const entry of pending.values()) if (entry.index === from) entry.index = to
+      inIndexOrder = false
+    },
+    recovered: () => {
+      offerCommitted()
+      for (const run of writers) run()
+    },
+  })
+  const refusedJournal = await openLasting({
+    ...patience,
+    open: () => options.openJournal(join(options.directory, 'refused')),
+    probe,
+  })
+
   return {
     get head() {
       return head
@@ -183,14 +273,19 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       uncommitted.push(seq)
       head = { seq, hash, withheld }
     },
+    get writable() {
+      return journal.opened && journal.disk.state === 'ok'
+    },
+    whenWritable: (run) => {
+      writers.push(run)
+    },
+    holding: (nowHeld, nowLost) => {
+      held = nowHeld
+      lost = nowLost
+    },
     commit: async () => {
       await journal.commit()
-      while (uncommitted.length > 0) {
-        const entry = pending.get(uncommitted[0]!)
-        if (entry !== undefined && entry.index >= journal.committed) break
-        fresh.add(uncommitted.shift()!)
-      }
-      wake?.()
+      offerCommitted()
     },
     next: async (signal) => {
       for (;;) {
@@ -209,11 +304,20 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         flying.set(seq, { sentMs: now() })
         if (late) nextBacklogMs = now() + backlogIntervalMs
         const bytes = await journal.get(entry.index)
-        if (bytes !== undefined) return { seq, bytes, backlog: late }
+        if (bytes === null) {
+          flying.delete(seq)
+          backlog.add(seq)
+          nextBacklogMs = now() + unreadableMs
+          continue
+        }
+        if (bytes !== undefined && equalBytes(envelopeHash(bytes), entry.hash))
+          return { seq, bytes, backlog: late }
         drop(seq) // damaged on disk since: the journal reports it, the hub sees the gap
       }
     },
     settle: async (receipt) => {
+      // Before it was read from disk, nobody knows what this receipt is about; the next one says it all again.
+      if (!journal.opened) return
       for (const { first, last, head: hash, withheld } of receipt.accepted) {
         const mine = last === head.seq ? head.hash : pending.get(last)?.hash
         if (mine !== undefined && !equalBytes(mine, hash)) {
@@ -235,6 +339,8 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         lastRefusal = { seq, reason }
         if (refusals[reason].again) continue // stays in flight until its time-out brings it back
         const bytes = await journal.get(entry.index)
+        // While it cannot be put aside it stays where it is, and is refused once more later.
+        if (bytes === null || refusedJournal.disk.state !== 'ok') continue
         if (bytes) refusedJournal.append(bytes)
         await refusedJournal.commit()
         drop(seq)
@@ -252,13 +358,14 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     },
     get status() {
       const { size } = flying
-      return { pending: pending.size, inFlight: size, accepted, refused: refusedCount, lastRefusal, conflict }
+      const counts = { pending: pending.size, inFlight: size, accepted, refused: refusedCount, held, lost }
+      return { ...counts, lastRefusal, conflict, disk: journal.disk }
     },
     [Symbol.asyncDispose]: async () => {
       cursorSavedMs = Number.NEGATIVE_INFINITY
       await saveCursor()
-      await journal.close()
-      await refusedJournal.close()
+      await journal[Symbol.asyncDispose]()
+      await refusedJournal[Symbol.asyncDispose]()
     },
   }
 }
