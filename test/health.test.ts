@@ -242,6 +242,8 @@ const status: StationStatus = {
     lastRefusal: null,
     conflict: null,
     held: 0,
+    dropped: 0,
+    bytesOnDisk: 0,
     lost: 0,
     disk: { state: 'ok', sinceMs: null, detail: null },
   },

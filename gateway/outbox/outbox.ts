@@ -4,10 +4,12 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
 import { equalBytes, fromHex, toHex } from '../reading/bytes.ts'
+import { decodeDropped, droppedContentType, encodeDropped } from '../reading/dropped.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import type { Receipt } from '../reading/receipt.ts'
 import { type Refusal, refusals } from '../reading/refusal.ts'
 import { type DiskStatus, openLasting } from './lasting.ts'
+import { declarationOf, leastThinned, stepOf, type Waiting } from './thin.ts'
 
 export type OutboxEntry = { readonly seq: number; readonly bytes: Uint8Array; readonly backlog: boolean }
 
@@ -26,6 +28,9 @@ export type OutboxStatus = {
   readonly held: number
   /** Readings since the start that memory had no room for while the disk was away. */
   readonly lost: number
+  /** Envelopes dropped since the start because the disk budget was used up; each is declared to the hub. */
+  readonly dropped: number
+  readonly bytesOnDisk: number
 }
 
 export type Outbox = AsyncDisposable & {
@@ -63,7 +68,24 @@ export type OutboxOptions = {
   readonly backlogPerS?: number
   /** Between notes of how far receipts reach: each costs an SD card a few pages, a lost one only envelopes sent twice. */
   readonly cursorIntervalMs?: number
+  /**
+   * Disk the envelopes may take, in bytes; without bounds unless told. When it is used up, every second of the oldest
+   * envelopes goes, again and again. For a moment a segment or two more may be taken.
+   */
+  readonly maxBytes?: number
+  /** Signs what was dropped as the chain's next envelope. Without it nothing is ever dropped. */
+  readonly declare?: (
+    head: {
+      readonly seq: number
+      readonly prev: Uint8Array
+      readonly withheld: number
+      readonly contentType: string
+    },
+    payload: Uint8Array,
+  ) => Uint8Array
   readonly now?: () => number
+  /** UTC in ms. */
+  readonly utc?: () => number
   /** Longest pause between attempts to use a disk that failed; 60 s unless told. */
   readonly longestDiskBackoffMs?: number
 }
@@ -93,6 +115,15 @@ const readCursor = (path: string): Cursor | undefined => {
   }
 }
 
+/**
+ * 96 MiB: seven days without a hub at one reading a second are some 121,000 envelopes of five readings, 45 MB with three
+ * quantities each; segments that are being made come on top.
+ */
+export const defaultMaxBytes = 96 * 1024 * 1024
+
+// Beyond this share of the budget, a commit waits for the thinning.
+const patientFactor = 1.125
+
 // A disk that cannot be read now is asked again after this long.
 const unreadableMs = 1_000
 
@@ -103,6 +134,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const cursorIntervalMs = options.cursorIntervalMs ?? 10_000
   const backlogIntervalMs = 1000 / (options.backlogPerS ?? 50)
   const now = options.now ?? (() => performance.now())
+  const utc = options.utc ?? Date.now
   const cursorPath = join(options.directory, 'cursor.json')
 
   // In order of seq and journal index alike, because a Map keeps the order of insertion.
@@ -115,6 +147,9 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   let held = 0
   let lost = 0
   const writers: (() => void)[] = []
+  let dropped = 0
+  let thinnedTo = 0
+  let thinning: Promise<void> | undefined
   /** Whether `pending` is in order of journal index as well: not where a failing disk had one written again. */
   let inIndexOrder = true
   let accepted = 0
@@ -150,8 +185,9 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   let cursorSavedMs = Number.NEGATIVE_INFINITY
   const saveCursor = async (): Promise<void> => {
     if (journal.disk.state !== 'ok') return
+    if (now() - cursorSavedMs < cursorIntervalMs) return
     const index = oldestIndex()
-    if (index === cursorIndex || now() - cursorSavedMs < cursorIntervalMs) return
+    if (index === cursorIndex) return
     cursorIndex = index
     cursorSavedMs = now()
     const cursor: Cursor = { index, seq: head.seq, hash: toHex(head.hash), withheld: head.withheld }
@@ -207,6 +243,10 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       const { seq, withheld } = decoded.envelope
       const hash = envelopeHash(record)
       found.set(seq, { index, hash })
+      if (decoded.envelope.contentType === droppedContentType) {
+        const declared = decodeDropped(decoded.envelope.payload, seq)
+        if (declared.ok) for (const one of declared.dropped.envelopes) found.delete(one.seq)
+      }
       if (seq < newest) ordered = false
       newest = Math.max(newest, seq)
       if (seq >= head.seq) head = { seq, hash, withheld }
@@ -217,6 +257,109 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       pending.set(seq, entry)
       backlog.add(seq)
     }
+  }
+
+  const put = (envelope: Uint8Array): void => {
+    const decoded = decodeEnvelope(envelope)
+    if (!decoded.ok || decoded.envelope.seq !== head.seq + 1)
+      throw new Error('only the next envelope of the chain goes into the outbox')
+    const { seq, withheld } = decoded.envelope
+    const hash = envelopeHash(envelope)
+    pending.set(seq, { index: journal.append(envelope), hash })
+    uncommitted.push(seq)
+    head = { seq, hash, withheld }
+  }
+
+  /** The bytes of envelopes that wait on disk and are not on their way. */
+  const waitingOf = async (seqs: readonly number[]): Promise<Waiting[]> => {
+    const found: Waiting[] = []
+    for (const seq of seqs) {
+      const entry = pending.get(seq)
+      if (entry === undefined || flying.has(seq)) continue
+      const bytes = await journal.get(entry.index)
+      if (bytes && equalBytes(envelopeHash(bytes), entry.hash)) found.push({ seq, hash: entry.hash, bytes })
+    }
+    return found
+  }
+
+  /** The next of the older half: one pass after the other goes over it, so the oldest have been halved most often. */
+  const nextOldest = (): number[] => {
+    const oldest: number[] = []
+    if (pending.size < leastThinned) return oldest
+    const most = stepOf(pending.size)
+    for (let passes = 0; passes < 2 && oldest.length === 0; passes++) {
+      let place = pending.size >> 1
+      for (const seq of pending.keys()) {
+        if (place-- <= 0 || oldest.length >= most) break
+        if (seq > thinnedTo) oldest.push(seq)
+      }
+      thinnedTo = oldest.at(-1) ?? 0
+    }
+    return oldest
+  }
+
+  /** All that wait, by their place in the journal, from its end to its beginning. */
+  const newestFirst = (): number[] =>
+    [...pending].sort(([, a], [, b]) => b.index - a.index).map(([seq]) => seq)
+
+  /**
+   * Drops every second of the oldest, and writes what stands first in the journal once more at its end, so that whole
+   * segments get free. A copy, then the declaration, go to disk in this order before anything is trimmed: a power cut
+   * leaves at worst both copies, and what a declaration on disk lists is not read again.
+   */
+  const thinOnce = async (order: number[]): Promise<boolean> => {
+    const declare = options.declare!
+    const oldest = nextOldest()
+    const declaration = declarationOf(await waitingOf(oldest), utc(), 'budget')
+    if (declaration === undefined) return false
+    const gone = new Set(declaration.envelopes.map(({ seq }) => seq))
+    const front: number[] = []
+    const most = stepOf(pending.size)
+    while (front.length < most && order.length > 0) {
+      const seq = order.pop()!
+      if (!gone.has(seq)) front.push(seq)
+    }
+    const moved: [seq: number, index: number][] = []
+    for (const { seq, bytes } of await waitingOf(front)) moved.push([seq, journal.append(bytes)])
+    const { seq, hash: prev, withheld } = head
+    put(
+      declare({ seq: seq + 1, prev, withheld, contentType: droppedContentType }, encodeDropped(declaration)),
+    )
+    await journal.commit()
+    offerCommitted()
+    if (journal.disk.state !== 'ok') return false
+    for (const [each, index] of moved) {
+      const entry = pending.get(each)
+      if (entry !== undefined) entry.index = index
+    }
+    inIndexOrder = false
+    for (const each of gone) {
+      if (!pending.has(each) || flying.has(each)) continue
+      drop(each)
+      dropped++
+    }
+    cursorSavedMs = Number.NEGATIVE_INFINITY
+    await saveCursor()
+    return true
+  }
+
+  const thin = async (): Promise<void> => {
+    const { maxBytes } = options
+    let order: number[] = []
+    while (maxBytes !== undefined && journal.bytesOnDisk > maxBytes && journal.disk.state === 'ok') {
+      if (order.length === 0) order = newestFirst()
+      if (!(await thinOnce(order))) return
+    }
+  }
+
+  const thinSoon = (): void => {
+    if (options.maxBytes === undefined || options.declare === undefined) return
+    if (journal.bytesOnDisk <= options.maxBytes || thinning !== undefined) return
+    thinning = thin()
+      .catch(() => {}) // closed in the middle; the disk's own troubles are in its status
+      .finally(() => {
+        thinning = undefined
+      })
   }
 
   /** What is on disk now may be sent. */
@@ -263,16 +406,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     get head() {
       return head
     },
-    append: (envelope) => {
-      const decoded = decodeEnvelope(envelope)
-      if (!decoded.ok || decoded.envelope.seq !== head.seq + 1)
-        throw new Error('only the next envelope of the chain goes into the outbox')
-      const { seq, withheld } = decoded.envelope
-      const hash = envelopeHash(envelope)
-      pending.set(seq, { index: journal.append(envelope), hash })
-      uncommitted.push(seq)
-      head = { seq, hash, withheld }
-    },
+    append: put,
     get writable() {
       return journal.opened && journal.disk.state === 'ok'
     },
@@ -286,6 +420,9 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     commit: async () => {
       await journal.commit()
       offerCommitted()
+      thinSoon()
+      // Who writes faster than the past can be thinned waits here, so that the budget holds.
+      if (journal.bytesOnDisk > patientFactor * (options.maxBytes ?? Number.POSITIVE_INFINITY)) await thinning
     },
     next: async (signal) => {
       for (;;) {
@@ -358,10 +495,19 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     },
     get status() {
       const { size } = flying
-      const counts = { pending: pending.size, inFlight: size, accepted, refused: refusedCount, held, lost }
-      return { ...counts, lastRefusal, conflict, disk: journal.disk }
+      const counts = {
+        pending: pending.size,
+        inFlight: size,
+        accepted,
+        refused: refusedCount,
+        held,
+        lost,
+        dropped,
+      }
+      return { ...counts, lastRefusal, conflict, bytesOnDisk: journal.bytesOnDisk, disk: journal.disk }
     },
     [Symbol.asyncDispose]: async () => {
+      await thinning
       cursorSavedMs = Number.NEGATIVE_INFINITY
       await saveCursor()
       await journal[Symbol.asyncDispose]()

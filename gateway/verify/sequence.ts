@@ -177,8 +177,8 @@ export const checkSequence = (
       seq: wrongly[0],
     })
   const inHoles = new Map<number, DroppedEnvelope>()
+  // One that is here, or that the hub has, was not lost, whatever was declared.
   for (const { held } of entries)
-    // One that is here, or that the hub has, was not lost, whatever was declared.
     for (const one of held?.dropped ?? [])
       if (declared.missing.some(([first, last]) => one.seq >= first && one.seq <= last))
         inHoles.set(one.seq, one)
