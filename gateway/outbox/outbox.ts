@@ -116,7 +116,7 @@ const readCursor = (path: string): Cursor | undefined => {
 }
 
 /**
- * 96 MiB: seven days without a hub at one reading a second are some 121,000 envelopes of five readings, 45 MB with three
+ * 96 MiB: seven days without a hub at one reading a second are some 121,000 envelopes of five readings, 38 MB with three
  * quantities each; segments that are being made come on top.
  */
 export const defaultMaxBytes = 96 * 1024 * 1024
