@@ -107,7 +107,7 @@ const edge = z.strictObject({
         .number()
         .min(0)
         .max(3600)
-        .default(10)
+        .default(300)
         .describe(
           'Seconds between notes on disk of how far receipts reach; what came since is sent again after a crash.',
         ),
@@ -119,10 +119,12 @@ const edge = z.strictObject({
         .describe('Envelopes a second after an outage.'),
       maxMiB: z
         .int()
-        .min(1)
+        .min(16)
         .max(1_048_576)
-        .default(256)
-        .describe('Disk for envelopes that wait for a receipt, at most, in MiB.'),
+        .default(96)
+        .describe(
+          'Disk for envelopes that wait for a receipt, at most, in MiB; 7 days at one reading a second take 36.',
+        ),
     })
     .prefault({}),
   metrics: z

@@ -7,10 +7,10 @@ import { publishedStatus } from './health/published.ts'
 import type { SensorStatus, StationStatus } from './health/status.ts'
 import { troubles } from './health/trouble.ts'
 import { openJournal } from './journal/open.ts'
-import { openOutbox } from './outbox/outbox.ts'
+import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
-import type { Clock } from './reading/envelope.ts'
+import { type Clock, signEnvelope } from './reading/envelope.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
@@ -30,6 +30,8 @@ export type EdgeOptions = {
     readonly backlogPerS: number
     readonly cursorIntervalMs: number
     readonly segmentBytes?: number
+    /** Disk the waiting envelopes may take, in bytes; 96 MiB unless told. */
+    readonly maxBytes?: number
   }
   readonly connect: Connect
   /** Longest pause between attempts to connect. */
@@ -75,6 +77,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   const { segmentBytes } = options.outbox
   const outbox = await openOutbox({
     ...options.outbox,
+    maxBytes: options.outbox.maxBytes ?? defaultMaxBytes,
+    declare: (head, payload) => signEnvelope({ ...head, clock: options.clock() }, payload, network, signer),
     directory: join(options.directory, 'outbox'),
     openJournal: (directory) => openJournal({ directory, ...(segmentBytes ? { segmentBytes } : {}) }),
   })

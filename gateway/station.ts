@@ -84,6 +84,7 @@ export const startStation = (options: StationOptions, signal: AbortSignal): Prom
         receiptTimeoutMs: config.outbox.receiptTimeoutS * 1000,
         backlogPerS: config.outbox.backlogPerS,
         cursorIntervalMs: config.outbox.cursorS * 1000,
+        maxBytes: config.outbox.maxMiB * 2 ** 20,
         ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
       },
       clock: systemClock,

@@ -6,6 +6,7 @@ import type { BundleDeps } from '#gateway/market/bundle.ts'
 import { fromHex, toHex } from '#gateway/reading/bytes.ts'
 import { holdPositions } from '#gateway/reading/contents.ts'
 import type { Signer } from '#gateway/reading/cose.ts'
+import { type Dropped, droppedContentType, encodeDropped } from '#gateway/reading/dropped.ts'
 import { envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { inclusionProof, leafHash, treeRoot } from '#gateway/reading/merkle.ts'
@@ -90,12 +91,18 @@ export const openWorld = (net: string = network) => {
     },
     /**
      * Signs an envelope; `lose` makes it one that the hub never receives, `prev` one that follows another, `declared`
-     * one whose station counts wrongly from here on. `withheld` is what the hub takes it for; by default the truth.
+     * one whose station counts wrongly from here on, `dropped` one that declares others lost and has no readings. `withheld` is what the hub takes it for; by default the truth.
      */
     sign: (
       station: string,
       readings: readonly Reading[],
-      how: { withheld?: boolean; lose?: boolean; prev?: Uint8Array; declared?: number } = {},
+      how: {
+        withheld?: boolean
+        lose?: boolean
+        prev?: Uint8Array
+        declared?: number
+        dropped?: Dropped
+      } = {},
     ) => {
       const state = stations.get(station)!
       state.withheld = how.declared ?? state.withheld + (holdPositions(readings) ? 1 : 0)
@@ -104,11 +111,17 @@ export const openWorld = (net: string = network) => {
         prev: how.prev ?? state.prev,
         clock: { source: 'ntp', ageS: 9, errorMs: 4 },
         withheld: state.withheld,
+        ...(how.dropped ? { contentType: droppedContentType } : {}),
       } as const
-      const bytes = signEnvelope(head, encodeReadings(readings), net, state.signer)
+      const bytes = signEnvelope(
+        head,
+        how.dropped ? encodeDropped(how.dropped) : encodeReadings(readings),
+        net,
+        state.signer,
+      )
       const hash = envelopeHash(bytes)
       state.prev = hash
-      const times = readings.map(({ timeMs }) => timeMs)
+      const times = how.dropped ? [how.dropped.declaredMs] : readings.map(({ timeMs }) => timeMs)
       const one: KeptEnvelope = {
         index: kept.length,
         station,

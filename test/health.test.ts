@@ -25,6 +25,8 @@ const codesOf = ({ relay, outbox }: Station): TroubleCode[] =>
 const expectTrouble = (station: Station, codes: readonly TroubleCode[]): Promise<void> =>
   vi.waitFor(() => expect(codesOf(station)).toEqual(codes), { timeout: 15_000, interval: 50 })
 
+const well = { state: 'ok', sinceMs: null, detail: null } as const
+
 const nobody = async (): Promise<Uint8Array> => newSigner().publicKey
 
 describe('troubles', () => {
@@ -123,14 +125,17 @@ describe('troubles', () => {
       { ...quiet, hubSilentMs: 60_000 },
       { ...quiet, receipts: 0, badReceipts: 1 },
       ...(['unknown-station', 'revoked', 'future'] as const).map((refusal) => ({ ...quiet, refusal })),
-    ].flatMap((relay) => troubles(relay, { conflict: null }))
-    const twice = troubles(quiet, { conflict: 7 })
-    expect(new Set([...all, ...twice].map(({ code }) => code)).size).toBe(11)
-    for (const { text, next } of [...all, ...twice]) {
+    ].flatMap((relay) => troubles(relay, { conflict: null, disk: well }))
+    const twice = troubles(quiet, { conflict: 7, disk: well })
+    const disks = (['full', 'read-only', 'failing'] as const).flatMap((state) =>
+      troubles(quiet, { conflict: null, disk: { state, sinceMs: 1, detail: 'EROFS' } }),
+    )
+    expect(new Set([...all, ...twice, ...disks].map(({ code }) => code)).size).toBe(14)
+    for (const { text, next } of [...all, ...twice, ...disks]) {
       expect(text).toMatch(/^[A-Z].*\.$/)
       expect(next).toMatch(/^[A-Z].*\.$/)
     }
-    expect(troubles(quiet, { conflict: null })).toEqual([])
+    expect(troubles(quiet, { conflict: null, disk: well })).toEqual([])
   })
 })
 
@@ -234,7 +239,19 @@ const refusal = {
 const status: StationStatus = {
   station: '00'.repeat(16),
   sensors: [sensor],
-  outbox: { pending: 3, inFlight: 0, accepted: 7, refused: 0, lastRefusal: null, conflict: null },
+  outbox: {
+    pending: 3,
+    inFlight: 0,
+    accepted: 7,
+    refused: 0,
+    lastRefusal: null,
+    conflict: null,
+    held: 0,
+    dropped: 0,
+    bytesOnDisk: 0,
+    lost: 0,
+    disk: { state: 'ok', sinceMs: null, detail: null },
+  },
   relay: {
     connected: true,
     brokerError: null,

@@ -109,6 +109,30 @@ const series: readonly Series[] = [
     rows: one(({ outbox }) => outbox.refused),
   },
   {
+    name: 'outbox_bytes',
+    help: 'Disk that the outbox takes.',
+    kind: 'gauge',
+    rows: one(({ outbox }) => outbox.bytesOnDisk),
+  },
+  {
+    name: 'outbox_dropped_total',
+    help: 'Envelopes dropped for want of disk, each declared to the hub.',
+    kind: 'counter',
+    rows: one(({ outbox }) => outbox.dropped),
+  },
+  {
+    name: 'held_readings',
+    help: 'Unsigned readings that wait in memory for the disk.',
+    kind: 'gauge',
+    rows: one(({ outbox }) => outbox.held),
+  },
+  {
+    name: 'lost_readings_total',
+    help: 'Readings that memory had no room for while the disk was away.',
+    kind: 'counter',
+    rows: one(({ outbox }) => outbox.lost),
+  },
+  {
     name: 'relay_connected',
     help: '1 while the broker is connected.',
     kind: 'gauge',

@@ -1,4 +1,4 @@
-/** What is wrong between this station and its hub, each cause told apart, with what to do about it. */
+/** What is wrong with a station’s disk or on its way to the hub, each cause told apart, with what to do about it. */
 import type { OutboxStatus } from '../outbox/outbox.ts'
 import type { RelayStatus } from '../relay/relay.ts'
 
@@ -17,6 +17,9 @@ export type TroubleCode =
   | 'key-revoked'
   | 'key-twice'
   | 'clock-differs'
+  | 'disk-full'
+  | 'disk-read-only'
+  | 'disk-failing'
 
 const texts: Readonly<Record<TroubleCode, readonly [text: string, next: string]>> = {
   'broker-unreachable': [
@@ -63,6 +66,18 @@ const texts: Readonly<Record<TroubleCode, readonly [text: string, next: string]>
     'This station’s clock and the hub’s differ.',
     'Check that time synchronisation runs ("timedatectl"), and the time zone is not set by hand.',
   ],
+  'disk-full': [
+    'This station’s disk is full: readings wait in memory, unsigned.',
+    'Make room on the disk; the station goes on by itself, and says what it had to drop.',
+  ],
+  'disk-read-only': [
+    'This station’s disk cannot be written: readings wait in memory, unsigned.',
+    'Check the SD card (dmesg), and that the data directory is this user’s; a worn card is replaced.',
+  ],
+  'disk-failing': [
+    'This station’s disk fails: readings wait in memory, unsigned.',
+    'Check the SD card (dmesg) and its power supply, and replace the card.',
+  ],
 }
 
 // A receipt follows a status within a round trip and a commit; a loaded hub takes a few seconds.
@@ -78,6 +93,13 @@ const brokerTroubles = {
   lost: 'broker-lost',
 } as const
 
+const diskTroubles = {
+  ok: undefined,
+  full: 'disk-full',
+  'read-only': 'disk-read-only',
+  failing: 'disk-failing',
+} as const
+
 const refusalTroubles: Readonly<Partial<Record<NonNullable<RelayStatus['refusal']>, TroubleCode>>> = {
   'unknown-station': 'not-registered',
   revoked: 'key-revoked',
@@ -90,9 +112,11 @@ export const troubles = (
     RelayStatus,
     'brokerError' | 'hubSilentMs' | 'refusal' | 'hubClockMs' | 'receipts' | 'badReceipts'
   >,
-  outbox: Pick<OutboxStatus, 'conflict'>,
+  outbox: Pick<OutboxStatus, 'conflict' | 'disk'>,
 ): Trouble[] => {
   const codes = new Set<TroubleCode>()
+  const disk = diskTroubles[outbox.disk.state]
+  if (disk) codes.add(disk)
   if (relay.brokerError !== null) codes.add(brokerTroubles[relay.brokerError])
   if (relay.badReceipts > 0 && relay.receipts === 0) codes.add('hub-key')
   else if (relay.hubSilentMs > hubSilentMs) codes.add('hub-silent')

@@ -1,6 +1,7 @@
 /** What is in an envelope, by its content type. */
 
 import { toHex } from './bytes.ts'
+import { decodeDropped, droppedContentType } from './dropped.ts'
 import { type Envelope, envelopeHash } from './envelope.ts'
 import { decodeReadings, readingsContentType } from './payload.ts'
 import { quantityCoded } from './quantity.ts'
@@ -9,7 +10,7 @@ import { type Refused, refused } from './refusal.ts'
 import { decodeSenmlReadings } from './senml.ts'
 import { senmlContentFormat } from './senml-cbor.ts'
 
-/** The readings of a decoded envelope, in the order that gives each its place. */
+/** The readings of a decoded envelope, in the order that gives each its place; none where it declares dropped ones. */
 export const readingsOf = (
   envelope: Envelope,
 ): { readonly ok: true; readonly readings: readonly Reading[] } | Refused =>
@@ -17,7 +18,33 @@ export const readingsOf = (
     ? decodeReadings(envelope.payload)
     : envelope.contentType === senmlContentFormat
       ? decodeSenmlReadings(envelope.payload)
-      : refused('unsupported-content', `content type ${envelope.contentType}`)
+      : envelope.contentType === droppedContentType
+        ? noReadings(envelope)
+        : refused('unsupported-content', `content type ${envelope.contentType}`)
+
+const noReadings = ({ payload, seq }: Envelope) => {
+  const decoded = decodeDropped(payload, seq)
+  return decoded.ok ? { ok: true as const, readings: [] } : decoded
+}
+
+/** First and last time of an envelope's readings (UTC ms); of one without, when it was declared. */
+export const spanOf = (
+  envelope: Envelope,
+  readings: readonly Reading[],
+): { readonly firstMs: number; readonly lastMs: number } => {
+  if (readings.length === 0) {
+    const decoded = decodeDropped(envelope.payload, envelope.seq)
+    const declaredMs = decoded.ok ? decoded.dropped.declaredMs : 0
+    return { firstMs: declaredMs, lastMs: declaredMs }
+  }
+  let firstMs = Number.POSITIVE_INFINITY
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (const { timeMs } of readings) {
+    if (timeMs < firstMs) firstMs = timeMs
+    if (timeMs > lastMs) lastMs = timeMs
+  }
+  return { firstMs, lastMs }
+}
 
 /**
  * What is kept of an envelope beside its bytes: who, which, when, how much, and whether it may be handed out.
@@ -41,12 +68,7 @@ export const holdPositions = (readings: readonly Reading[]): boolean =>
 
 /** Summary of an envelope's exact bytes, already decoded; `withheld` when any of its readings tells a position. */
 export const summarise = (bytes: Uint8Array, envelope: Envelope, readings: readonly Reading[]): Summary => {
-  let firstMs = Number.POSITIVE_INFINITY
-  let lastMs = Number.NEGATIVE_INFINITY
-  for (const { timeMs } of readings) {
-    if (timeMs < firstMs) firstMs = timeMs
-    if (timeMs > lastMs) lastMs = timeMs
-  }
+  const { firstMs, lastMs } = spanOf(envelope, readings)
   return {
     station: toHex(envelope.kid),
     seq: envelope.seq,

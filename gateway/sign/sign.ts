@@ -1,4 +1,8 @@
-/** From readings to signed envelopes: collects what belongs together, seals it, and hands it to the outbox. */
+/**
+ * From readings to signed envelopes: collects what belongs together, seals it, and hands it to the outbox. What is not
+ * sealed yet is in memory alone: a SIGKILL or a power cut loses up to `maxAgeMs` (5 s unless told) of readings, and what
+ * is held while the disk is away. They have no sequence number yet, so no hole shows in the chain.
+ */
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
@@ -19,7 +23,16 @@ export type Chain = {
   readonly head: { readonly seq: number; readonly hash: Uint8Array; readonly withheld: number }
   append(envelope: Uint8Array): void
   commit(): Promise<void>
+  /** False while the disk takes nothing: readings are then held unsigned. Always true where it is left out. */
+  readonly writable?: boolean
+  /** Runs what is handed in each time the disk is back. */
+  whenWritable?(run: () => void): void
+  /** Hears how many readings are held in memory, and how many were lost since the start for want of room there. */
+  holding?(held: number, lost: number): void
 }
+
+/** Readings held while the disk is away, at most: some 10 MB, and over five hours at one reading a second. */
+const maxHeld = 20_000
 
 export type Sealer = {
   /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
@@ -44,6 +57,8 @@ export const createSealer = (deps: {
   readonly chain: Chain
   readonly clock: () => Clock
   readonly limits?: SealLimits
+  /** Readings held while the disk is away, at most; 20,000 unless told. */
+  readonly maxHeld?: number
   readonly after?: (ms: number, run: () => void) => () => void
   readonly failed: (error: unknown) => void
 }): Sealer => {
@@ -89,6 +104,46 @@ export const createSealer = (deps: {
   }
 
   let lastCommit: Promise<void> = Promise.resolve()
+  const mostHeld = deps.maxHeld ?? maxHeld
+  let held: Reading[] = []
+  let lost = 0
+  let resuming: Promise<void> | undefined
+
+  /** Keeps readings unsigned. Where there is no room, every second of the older half goes: the past gets coarser. */
+  const hold = (readings: readonly Reading[]): void => {
+    for (const reading of readings) held.push(reading)
+    while (held.length > mostHeld) {
+      const half = Math.ceil(held.length / 2)
+      const before = held.length
+      held = held.filter((_, at) => at >= half || at % 2 === 1)
+      lost += before - held.length
+    }
+    deps.chain.holding?.(held.length, lost)
+  }
+
+  const writable = (): boolean => deps.chain.writable ?? true
+
+  /** Seals what was held, envelope by envelope, as long as the disk takes it. */
+  const resume = async (): Promise<void> => {
+    while (held.length > 0 && writable()) {
+      const taken = held.slice(0, limits.maxReadings)
+      held = held.slice(taken.length)
+      for (const lane of ['open', 'private'] as const) {
+        const readings = taken.filter((reading) => laneOf(reading) === lane)
+        if (readings.length > 0) seal(readings, lane)
+      }
+      deps.chain.holding?.(held.length, lost)
+      await deps.chain.commit()
+    }
+  }
+  const startResume = (): void => {
+    resuming ??= resume()
+      .catch(deps.failed)
+      .finally(() => {
+        resuming = undefined
+      })
+  }
+  deps.chain.whenWritable?.(startResume)
 
   /** Seals a lane. Waits for the commit before its own: sensors may be one commit ahead of the disk, no more. */
   const close = async (lane: Lane): Promise<void> => {
@@ -96,6 +151,7 @@ export const createSealer = (deps: {
     if (batch === undefined) return
     open.delete(lane)
     batch.cancel()
+    if (!writable()) return hold(batch.readings)
     seal(batch.readings, lane)
     const before = lastCommit
     lastCommit = deps.chain.commit()
@@ -116,6 +172,7 @@ export const createSealer = (deps: {
     },
     flush: async () => {
       for (const lane of [...open.keys()]) await close(lane)
+      await resuming
       await lastCommit
     },
   }

@@ -2,21 +2,26 @@
 import { verify } from '#ed25519'
 import type { Bundle } from '../reading/bundle.ts'
 import { toHex } from '../reading/bytes.ts'
-import { readingsOf } from '../reading/contents.ts'
+import { readingsOf, spanOf } from '../reading/contents.ts'
 import { toBeSigned } from '../reading/cose.ts'
+import { type DroppedEnvelope, decodeDropped, droppedContentType } from '../reading/dropped.ts'
 import { decodeEnvelope, type Envelope, envelopeHash } from '../reading/envelope.ts'
 import { leafHash } from '../reading/merkle.ts'
 import type { Reading } from '../reading/reading.ts'
 import type { Statement } from '../reading/statement.ts'
 import { type Checked, failed } from './report.ts'
 
-/** What only an envelope that is there can tell. `hash` is SHA-256 of its bytes; times span its readings (UTC ms). */
+/**
+ * What only an envelope that is there can tell. `hash` is SHA-256 of its bytes; times span its readings (UTC ms).
+ * `dropped` are the envelopes that it declares lost; then it has no readings.
+ */
 export type Held = {
   readonly envelope: Envelope
   readonly hash: Uint8Array
   readonly readings: readonly Reading[]
   readonly firstMs: number
   readonly lastMs: number
+  readonly dropped: readonly DroppedEnvelope[]
 }
 
 /** One leaf of a batch; `held` is null where the envelope is withheld. `leaf` is its place, `leafHash` its hash. */
@@ -32,6 +37,12 @@ export type Entry = {
 /** `envelope 12 of station 21fe... (batch 3, leaf 5)`. */
 export const entryName = ({ station, seq, batch, leaf }: Omit<Entry, 'leafHash' | 'held'>): string =>
   `envelope ${seq} of station ${station} (batch ${batch}, leaf ${leaf})`
+
+const droppedOf = (envelope: Envelope): readonly DroppedEnvelope[] => {
+  if (envelope.contentType !== droppedContentType) return []
+  const decoded = decodeDropped(envelope.payload, envelope.seq)
+  return decoded.ok ? decoded.dropped.envelopes : []
+}
 
 /** Opens every leaf; the first that cannot be read is the answer. Runs come in the order of the bundle. */
 export const openEntries = (
@@ -67,7 +78,6 @@ export const openEntries = (
           return bad(`names another key in its kid: ${toHex(envelope.kid)}`, envelope.seq)
         const contents = readingsOf(envelope)
         if (!contents.ok) return bad(`has a payload that cannot be read: ${contents.detail}`, envelope.seq)
-        const times = contents.readings.map(({ timeMs }) => timeMs)
         entries.push({
           station,
           seq: envelope.seq,
@@ -78,8 +88,8 @@ export const openEntries = (
             envelope,
             hash: envelopeHash(one.bytes),
             readings: contents.readings,
-            firstMs: Math.min(...times),
-            lastMs: Math.max(...times),
+            ...spanOf(envelope, contents.readings),
+            dropped: droppedOf(envelope),
           },
         })
       }

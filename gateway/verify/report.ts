@@ -64,6 +64,10 @@ export type StationReport = {
   readonly unconfirmed: readonly Range[]
   readonly jumps: readonly Range[]
   readonly missing: readonly Range[]
+  /** Those of `missing` that the station itself declares lost, in a signed envelope of the bundle. */
+  readonly declared: readonly Range[]
+  /** How many readings those held, as the station signed. */
+  readonly declaredReadings: number
   readonly pending: readonly Range[]
   readonly fromMs: number
   readonly toMs: number

@@ -5,11 +5,12 @@
  */
 import type { BundleScope } from '../reading/bundle.ts'
 import { equalBytes } from '../reading/bytes.ts'
+import type { DroppedEnvelope } from '../reading/dropped.ts'
 import { noPrevious } from '../reading/envelope.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
 import type { StationSpan } from '../reading/statement.ts'
 import { type Entry, entryName } from './entries.ts'
-import { type Fault, fault, rangesText, type StationReport, when } from './report.ts'
+import { counted, type Fault, fault, rangesText, type StationReport, when } from './report.ts'
 import { checkWithheld, withheldTexts } from './withheld.ts'
 
 /** What one batch says of the station: its span, the place of its first leaf, and its entries in the bundle. */
@@ -92,8 +93,18 @@ const linkFault = (entries: readonly Entry[]): Fault | undefined => {
   return undefined
 }
 
+const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, one) => sum + room(...one), 0)
+
+const unexplainedTexts = (ranges: readonly Range[]): string[] =>
+  ranges.length > 0 ? [`the hub says it never received ${rangesText(ranges)}`] : []
+
 const holesText = (report: StationReport): string[] => [
-  ...(report.missing.length > 0 ? [`the hub says it never received ${rangesText(report.missing)}`] : []),
+  ...(report.declared.length > 0
+    ? [
+        `declared lost by the station: ${counted(sizeOf(report.declared), 'envelope')}, ${counted(report.declaredReadings, 'reading')} (${rangesText(report.declared)})`,
+      ]
+    : []),
+  ...unexplainedTexts(report.missing.flatMap(([first, last]) => gapsIn(report.declared, first, last))),
   ...(report.pending.length > 0
     ? [`${rangesText(report.pending)} were received and not anchored when the bundle was made`]
     : []),
@@ -165,7 +176,15 @@ export const checkSequence = (
       station,
       seq: wrongly[0],
     })
-  const counts = checkWithheld(entries)
+  const inHoles = new Map<number, DroppedEnvelope>()
+  // One that is here, or that the hub has, was not lost, whatever was declared.
+  for (const { held } of entries)
+    for (const one of held?.dropped ?? [])
+      if (declared.missing.some(([first, last]) => one.seq >= first && one.seq <= last))
+        inHoles.set(one.seq, one)
+  let lost: Range[] = []
+  for (const seq of [...inHoles.keys()].sort((a, b) => a - b)) lost = addRange(lost, seq)
+  const counts = checkWithheld(entries, inHoles)
   if (!counts.ok) return counts
   const { withheld, unconfirmed, jumps } = counts
   const held = entries.flatMap((entry) => entry.held ?? [])
@@ -195,6 +214,8 @@ export const checkSequence = (
       unconfirmed,
       jumps,
       missing: declared.missing,
+      declared: lost,
+      declaredReadings: [...inHoles.values()].reduce((sum, { readings }) => sum + readings, 0),
       pending: declared.pending,
       fromMs,
       toMs,

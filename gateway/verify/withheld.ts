@@ -4,6 +4,7 @@
  * grows by exactly as many as may be withheld there.
  */
 import { holdPositions } from '../reading/contents.ts'
+import type { DroppedEnvelope } from '../reading/dropped.ts'
 import { addRange, type Range } from '../reading/ranges.ts'
 import type { Entry } from './entries.ts'
 import { counted, type Fault, fault, rangesText } from './report.ts'
@@ -38,12 +39,28 @@ const tooMany = (from: Mark, to: Mark, between: readonly Entry[], allowed: numbe
   })
 }
 
+const droppedBetween = (dropped: ReadonlyMap<number, DroppedEnvelope>, from: number, to: number) => {
+  let [envelopes, withheld] = [0, 0]
+  if (dropped.size > 0)
+    for (let seq = from + 1; seq < to; seq++) {
+      const one = dropped.get(seq)
+      if (one === undefined) continue
+      envelopes++
+      if (one.withheld) withheld++
+    }
+  return { envelopes, withheld }
+}
+
 /**
  * Counts what is withheld between the shown entries of one station. `entries` are all of its leaves in the bundle,
  * ascending by seq, each once; numbers between them that are not there are holes. More withheld than signed is a
- * fault. With holes the counts are only a bound, because what was lost may have held positions too.
+ * fault. With holes the counts are only a bound, because what was lost may have held positions too; but for `dropped`,
+ * by number, of which the station signed whether they did.
  */
-export const checkWithheld = (entries: readonly Entry[]): ({ readonly ok: true } & Withheld) | Fault => {
+export const checkWithheld = (
+  entries: readonly Entry[],
+  dropped: ReadonlyMap<number, DroppedEnvelope> = new Map(),
+): ({ readonly ok: true } & Withheld) | Fault => {
   let withheld: Range[] = []
   let unconfirmed: Range[] = []
   const jumps: Range[] = []
@@ -62,8 +79,10 @@ export const checkWithheld = (entries: readonly Entry[]): ({ readonly ok: true }
     const declared = held.envelope.withheld
     if (mark === undefined) leaveOpen()
     else {
-      const allowed = declared - mark.declared - (holdPositions(held.readings) ? 1 : 0)
-      const room = seq - mark.seq - 1
+      const lost = droppedBetween(dropped, mark.seq, seq)
+      const counted = declared - mark.declared - (holdPositions(held.readings) ? 1 : 0)
+      const allowed = counted - lost.withheld
+      const room = seq - mark.seq - 1 - lost.envelopes
       if (allowed >= 0 && between.length > allowed) return tooMany(mark, { seq, declared }, between, allowed)
       if (allowed < 0 || allowed > room) jumps.push([mark.seq, seq])
       if (allowed !== room || between.length !== room) leaveOpen()

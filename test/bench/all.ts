@@ -9,6 +9,7 @@ import { signing } from './sign.ts'
 import { size } from './size.ts'
 import { store } from './store.ts'
 import { verifying } from './verify.ts'
+import { wear } from './wear.ts'
 
 /** Every measurement, in the order of the table: adding one is a file here and a line in this list. */
 export const all: readonly Measurement[] = [
@@ -22,4 +23,5 @@ export const all: readonly Measurement[] = [
   edge,
   memory,
   nodeRed,
+  wear,
 ]
