@@ -1,10 +1,14 @@
 /** Every kind of simulated device: adding one is its file and one line here. */
 import type { Kind } from './device.ts'
 import { gnssKind } from './gnss.ts'
+import { loraE5Kind } from './lora-e5.ts'
 import { loraModemKind } from './lora-modem.ts'
 import { microcontrollerKind } from './microcontroller.ts'
 import { novaKind } from './nova.ts'
 import { plantowerKind } from './plantower.ts'
+import { rak811Kind } from './rak811.ts'
+import { rak3172Kind } from './rak3172.ts'
+import { rn2483Kind } from './rn2483.ts'
 
 export const kinds = {
   plantower: plantowerKind,
@@ -12,6 +16,10 @@ export const kinds = {
   microcontroller: microcontrollerKind,
   gnss: gnssKind,
   lora: loraModemKind,
+  rak3172: rak3172Kind,
+  rak811: rak811Kind,
+  'lora-e5': loraE5Kind,
+  rn2483: rn2483Kind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds

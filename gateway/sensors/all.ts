@@ -1,12 +1,26 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
+import { loraE5 } from './lora-e5.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
+import { rak811 } from './rak811.ts'
+import { rak3172 } from './rak3172.ts'
 import { reyaxRylr } from './reyax-rylr.ts'
+import { rn2483 } from './rn2483.ts'
 import type { Driver } from './sensors.ts'
 import { textLines } from './text-lines.ts'
 
-export const drivers = [plantowerPms, novaSds011, textLines, nmea, reyaxRylr] satisfies Driver[]
+export const drivers = [
+  plantowerPms,
+  novaSds011,
+  textLines,
+  nmea,
+  reyaxRylr,
+  rak3172,
+  rak811,
+  loraE5,
+  rn2483,
+] satisfies Driver[]
 
 /** The driver of that model; throws an Error listing the models there are. */
 export const driverOf = (model: string): Driver => {

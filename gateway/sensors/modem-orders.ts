@@ -17,7 +17,10 @@ export type Orders = {
   readonly dialogue: Dialogue
   /** What a line meant as an answer; `answered` where it was one, and needs no other meaning. */
   readonly heard: (line: string, atMs: number) => { answered: boolean; outcomes: readonly Outcome[] }
-  /** These orders now, in place of what was under way; without an argument, the set-up from its beginning. */
+  /**
+   * These orders now, in place of what was under way; only a set-up is finished first, and they are then not needed.
+   * Without an argument, the set-up from its beginning.
+   */
   readonly run: (orders?: readonly Order[]) => void
   /** Whether all orders were carried out. */
   readonly idle: () => boolean
@@ -71,9 +74,11 @@ export const orders = ({
     sentMs = undefined
   }
   const giveUp = (nowMs: number): void => {
-    hasFailed = true
+    // What failed in the course of the day may well be mended by a new set-up.
+    const inSetup = list === setup
+    hasFailed ||= inSetup
     begin(setup)
-    notBeforeMs = nowMs + restMs
+    notBeforeMs = nowMs + (inSetup ? restMs : refusedMs)
   }
   const nameOf = ({ called, command }: Order): string => called ?? command
 
@@ -92,7 +97,7 @@ export const orders = ({
     if (tries >= maxTries) {
       complaint = `${nameOf(order)} was not answered`
       giveUp(nowMs)
-      return { againMs: restMs }
+      return { againMs: notBeforeMs - nowMs }
     }
     tries += 1
     sentMs = nowMs
@@ -139,7 +144,10 @@ export const orders = ({
       turn,
     },
     heard,
-    run: (next = setup) => begin(next),
+    run: (next = setup) => {
+      const settingUp = conversing && list === setup && at < setup.length
+      if (next === setup || !settingUp) begin(next)
+    },
     idle: () => at >= list.length,
     failed: () => hasFailed,
   }

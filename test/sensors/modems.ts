@@ -135,3 +135,44 @@ export const readOverLink = async (device: Device, readings: number): Promise<vo
   const read = readingsIn(outcomes)
   expect(read).toEqual(meant.slice(0, read.length).map(carried))
 }
+
+/** Compares an uplink with what a published frame is said to hold: payload, RSSI, SNR. */
+export const expectUplink = (decoded: Record<string, unknown>, outcomes: readonly Outcome[]): void => {
+  expect(outcomes.map(({ kind }) => kind)).toEqual(['uplink'])
+  const [uplink] = outcomes
+  if (uplink?.kind !== 'uplink') return
+  const digits = decoded.dataHex ?? (decoded.ascii && Buffer.from(String(decoded.ascii)).toString('hex'))
+  if (digits !== undefined) expect(Buffer.from(uplink.payload).toString('hex')).toBe(digits)
+  if (decoded.length !== undefined) expect(uplink.payload.length).toBe(decoded.length)
+  for (const name of ['rssi', 'snr'] as const) expect(uplink.radio[name], name).toBe(decoded[name])
+}
+
+/** What every modem must survive in its set-up: each command lost once, each answer torn once, a new opening. */
+export const expectPatience = (make: () => Device, expected: readonly string[]): void => {
+  for (let spoilt = 1; spoilt <= expected.length; spoilt += 1)
+    for (const how of ['lost', 'unanswered', 'torn'] as const) {
+      const device = make()
+      const talk = conversation(device)
+      if (how === 'lost') talk.way.toDevice = (bytes, index) => (index === spoilt ? undefined : bytes)
+      if (how === 'unanswered') talk.way.toGateway = (bytes, index) => (index === spoilt ? undefined : bytes)
+      if (how === 'torn')
+        talk.way.toGateway = (bytes, index) =>
+          index === spoilt
+            ? Buffer.concat([bytes.slice(0, Math.max(1, bytes.length - 5)), Buffer.from('\r\n')])
+            : bytes
+      talk.open()
+      talk.pass(120_000)
+      const name = `${how} ${spoilt}`
+      expect(talk.meant.length, name).toBeGreaterThan(10)
+      expect(readingsIn(talk.outcomes), name).toEqual(
+        talk.meant.slice(0, readingsIn(talk.outcomes).length).map(carried),
+      )
+      expect(readingsIn(talk.outcomes).length, name).toBeGreaterThan(talk.meant.length - 3)
+    }
+  const talk = conversation(make())
+  talk.open()
+  talk.pass(1, true)
+  talk.open()
+  talk.pass(10_000, true)
+  expect(talk.sent.slice(-expected.length)).toEqual(expected.map((command) => `${command}\r\n`))
+}
