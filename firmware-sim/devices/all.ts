@@ -1,5 +1,6 @@
 /** Every kind of simulated device: adding one is its file and one line here. */
 import type { Kind } from './device.ts'
+import { ebyteKind } from './ebyte.ts'
 import { gnssKind } from './gnss.ts'
 import { loraE5Kind } from './lora-e5.ts'
 import { loraModemKind } from './lora-modem.ts'
@@ -16,6 +17,7 @@ export const kinds = {
   microcontroller: microcontrollerKind,
   gnss: gnssKind,
   lora: loraModemKind,
+  ebyte: ebyteKind,
   rak3172: rak3172Kind,
   rak811: rak811Kind,
   'lora-e5': loraE5Kind,

@@ -1,4 +1,5 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
+import { ebyteE22 } from './ebyte-e22.ts'
 import { loraE5 } from './lora-e5.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
@@ -16,6 +17,7 @@ export const drivers = [
   textLines,
   nmea,
   reyaxRylr,
+  ebyteE22,
   rak3172,
   rak811,
   loraE5,
