@@ -4,6 +4,7 @@ import { ebyteKind } from './ebyte.ts'
 import { gnssKind } from './gnss.ts'
 import { loraE5Kind } from './lora-e5.ts'
 import { loraModemKind } from './lora-modem.ts'
+import { meshtasticKind } from './meshtastic.ts'
 import { microcontrollerKind } from './microcontroller.ts'
 import { novaKind } from './nova.ts'
 import { plantowerKind } from './plantower.ts'
@@ -22,6 +23,7 @@ export const kinds = {
   rak811: rak811Kind,
   'lora-e5': loraE5Kind,
   rn2483: rn2483Kind,
+  meshtastic: meshtasticKind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds

@@ -1,6 +1,7 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
 import { ebyteE22 } from './ebyte-e22.ts'
 import { loraE5 } from './lora-e5.ts'
+import { meshtastic } from './meshtastic.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
@@ -22,6 +23,7 @@ export const drivers = [
   rak811,
   loraE5,
   rn2483,
+  meshtastic,
 ] satisfies Driver[]
 
 /** The driver of that model; throws an Error listing the models there are. */
