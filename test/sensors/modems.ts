@@ -5,7 +5,7 @@ import { supervise } from '#gateway/link/supervise.ts'
 import { toValues } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
 import { decoderOf } from '#gateway/sensors/read.ts'
-import type { Outcome, Settings } from '#gateway/sensors/sensors.ts'
+import type { Dialogue, Outcome, Settings } from '#gateway/sensors/sensors.ts'
 import type { Device, Meant } from '#sim/devices/device.ts'
 import type { LoraNode } from '#sim/devices/radio-nodes.ts'
 import { inProcess } from '#sim/outlets/in-process.ts'
@@ -30,11 +30,13 @@ export const readingsIn = (outcomes: readonly Outcome[]) =>
 type Spoil = (bytes: Uint8Array, index: number) => Uint8Array | undefined
 const intact: Spoil = (bytes) => bytes
 
+const silent: Dialogue = { opened: () => undefined, turn: () => ({ againMs: 3_600_000 }) }
+
 /** A driver and a device in a time of their own: nothing waits, and everything that is said is kept. */
 export const conversation = (device: Device, settings: Settings = device.settings) => {
   const driver = driverOf(device.model)
   const decoder = decoderOf(driver, settings, surroundings())
-  const dialogue = decoder.dialogue!
+  const dialogue = decoder.dialogue ?? silent
   let cutter = framer(decoder.framing ?? driver.framing)
   const sent: string[] = []
   const outcomes: Outcome[] = []
