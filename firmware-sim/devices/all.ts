@@ -1,13 +1,19 @@
 /** Every kind of simulated device: adding one is its file and one line here. */
 import type { Kind } from './device.ts'
+import { ebyteKind } from './ebyte.ts'
 import { geigerKind } from './geiger.ts'
 import { gnssKind } from './gnss.ts'
 import { honeywellKind } from './honeywell.ts'
+import { loraE5Kind } from './lora-e5.ts'
 import { loraModemKind } from './lora-modem.ts'
 import { mcu680Kind } from './mcu680.ts'
+import { meshtasticKind } from './meshtastic.ts'
 import { microcontrollerKind } from './microcontroller.ts'
 import { novaKind } from './nova.ts'
 import { plantowerKind } from './plantower.ts'
+import { rak811Kind } from './rak811.ts'
+import { rak3172Kind } from './rak3172.ts'
+import { rn2483Kind } from './rn2483.ts'
 import { sensirionKind } from './sensirion.ts'
 import { winsenKind } from './winsen.ts'
 
@@ -22,6 +28,12 @@ export const kinds = {
   microcontroller: microcontrollerKind,
   gnss: gnssKind,
   lora: loraModemKind,
+  ebyte: ebyteKind,
+  rak3172: rak3172Kind,
+  rak811: rak811Kind,
+  'lora-e5': loraE5Kind,
+  rn2483: rn2483Kind,
+  meshtastic: meshtasticKind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds

@@ -1,12 +1,18 @@
 /** Every device this gateway understands: adding one is its file and one line here. */
 import { davisVantage } from './davis-vantage.ts'
+import { ebyteE22 } from './ebyte-e22.ts'
 import { gqGmc } from './gq-gmc.ts'
 import { gyMcu680 } from './gy-mcu680.ts'
 import { honeywellHpma115 } from './honeywell-hpma115.ts'
+import { loraE5 } from './lora-e5.ts'
+import { meshtastic } from './meshtastic.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
+import { rak811 } from './rak811.ts'
+import { rak3172 } from './rak3172.ts'
 import { reyaxRylr } from './reyax-rylr.ts'
+import { rn2483 } from './rn2483.ts'
 import { rtl433 } from './rtl-433.ts'
 import { sensirionSps30 } from './sensirion-sps30.ts'
 import type { Driver } from './sensors.ts'
@@ -30,6 +36,12 @@ export const drivers = [
   davisVantage,
   rtl433,
   reyaxRylr,
+  ebyteE22,
+  rak3172,
+  rak811,
+  loraE5,
+  rn2483,
+  meshtastic,
 ] as const satisfies readonly Driver[]
 
 /** The driver of that model; throws an Error listing the models there are. */

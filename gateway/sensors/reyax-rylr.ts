@@ -1,6 +1,7 @@
 /** REYAX RYLR896 and RYLR998 LoRa modems: what other nodes send, with the strength at which it was heard. */
 import { z } from 'zod'
 import { hex, utf8 } from './bytes.ts'
+import { type Order, orders } from './modem-orders.ts'
 import type { Cut, Decoder, Driver, Outcome, Radio, Settings } from './sensors.ts'
 import { checked } from './settings.ts'
 import { uplinkSettings } from './uplink.ts'
@@ -123,17 +124,59 @@ const schema = z.strictObject({
   ...uplinkSettings,
 })
 
-const greeting = (settings: Settings): readonly Uint8Array[] => {
-  const { address, networkId, bandHz, parameter, password } = checked(model, schema, settings)
+const errorIn = (line: string): string | undefined => {
+  const code = /^\+ERR=(\d{1,3})$/.exec(line)?.[1]
+  return code && `error ${code}: ${errors[code] ?? 'not in the guide'}`
+}
+
+const acknowledged = (line: string): true | string | undefined => (line === '+OK' ? true : errorIn(line))
+
+// An answer to AT+VER? names the model; what is written about passwords differs between the two.
+const versions = /^\+VER=(RYLR\d{2})/
+const passwordDigits: Readonly<Record<string, number>> = { RYLR99: 8, RYLR89: 32 }
+
+/** The commands for these settings, in the order in which the modem is told. */
+const setupOf = ({ address, networkId, bandHz, parameter, password }: z.output<typeof schema>): Order[] => {
+  let version: string | undefined
+  const set = (name: string, value: string | number | undefined): Order[] =>
+    value === undefined ? [] : [{ command: `AT+${name}=${value}`, answer: acknowledged }]
+  const passwordRefused = (why: string): string => {
+    const digits = version === undefined ? undefined : passwordDigits[version]
+    return digits === undefined || digits === password?.length
+      ? why
+      : `${why}; a modem whose version begins with ${version} wants ${digits} digits, the setting has ${password?.length}`
+  }
   return [
-    address === undefined ? '' : `AT+ADDRESS=${address}`,
-    networkId === undefined ? '' : `AT+NETWORKID=${networkId}`,
-    bandHz === undefined ? '' : `AT+BAND=${bandHz}`,
-    parameter === undefined ? '' : `AT+PARAMETER=${parameter}`,
-    password === undefined ? '' : `AT+CPIN=${password.toUpperCase()}`,
+    { command: 'AT', answer: acknowledged },
+    ...(password === undefined
+      ? []
+      : [
+          {
+            command: 'AT+VER?',
+            answer: (line: string) => {
+              version = versions.exec(line)?.[1] ?? version
+              // Firmware that does not know the question is as good as any other.
+              return line.startsWith('+VER=') || errorIn(line) !== undefined ? true : undefined
+            },
+          } satisfies Order,
+        ]),
+    ...set('ADDRESS', address),
+    ...set('NETWORKID', networkId),
+    ...set('BAND', bandHz),
+    ...set('PARAMETER', parameter),
+    ...(password === undefined
+      ? []
+      : [
+          {
+            command: `AT+CPIN=${password.toUpperCase()}`,
+            called: 'AT+CPIN',
+            answer: (line: string) => {
+              const verdict = acknowledged(line)
+              return typeof verdict === 'string' ? passwordRefused(verdict) : verdict
+            },
+          } satisfies Order,
+        ]),
   ]
-    .filter((command) => command !== '')
-    .map((command) => utf8(`${command}\r\n`))
 }
 
 const refused = (reason: 'length' | 'unknown', detail: string): Outcome => ({
@@ -144,8 +187,8 @@ const refused = (reason: 'length' | 'unknown', detail: string): Outcome => ({
 
 const said = (frame: Uint8Array): Outcome => {
   const text = latin1(frame, 0, frame.length).trim()
-  const error = /^\+ERR=(\d{1,3})$/.exec(text)
-  if (error) return { kind: 'control', what: `error ${error[1]}: ${errors[error[1]!] ?? 'not in the guide'}` }
+  const error = errorIn(text)
+  if (error) return { kind: 'control', what: error }
   if (/^\+[A-Z]{2,12}(?:=[\x20-\x7e]{0,48})?$/.test(text) && !text.startsWith('+RCV'))
     // The modem can be asked for its password; that answer is nobody's.
     return { kind: 'control', what: text.startsWith('+CPIN') ? '+CPIN' : text }
@@ -161,19 +204,29 @@ const radioOf = ({ bandHz, parameter }: z.output<typeof schema>): Radio => ({
 })
 
 const configure = (settings: Settings): Decoder => {
-  const set = radioOf(checked(model, schema, settings))
+  const own = checked(model, schema, settings)
+  const set = radioOf(own)
+  const setup = orders({ setup: setupOf(own) })
   return {
-    decode: (frame) => {
+    dialogue: setup.dialogue,
+    decode: (frame, atMs) => {
       const message = messageAt(frame, 0)
-      if (message === undefined || message === 'wait' || message.end !== frame.length) return [said(frame)]
+      const whole = typeof message === 'object' && message.end === frame.length
+      const line = whole ? '' : latin1(frame, 0, frame.length).trim()
+      const { answered, outcomes } = setup.heard(line, atMs)
+      if (answered) return outcomes
+      // After a reset the password is gone.
+      if (line === '+READY') setup.run()
+      if (!whole) return [...outcomes, said(frame)]
       const address = Number(headShape.exec(latin1(frame, 0, message.dataAt))![1])
       const [, rssi, snr] = tailShape.exec(latin1(frame, message.dataEnd, frame.length))!
       return [
+        ...outcomes,
         {
           kind: 'uplink',
           node: `lora-${address}`,
           payload: frame.slice(message.dataAt, message.dataEnd),
-          radio: { rssi: Number(rssi), snr: Number(snr), ...set },
+          radio: { rssi: Number(rssi), snr: Number(snr), ...(setup.failed() ? {} : set) },
         },
       ]
     },
@@ -182,7 +235,8 @@ const configure = (settings: Settings): Decoder => {
 
 /**
  * Driver for RYLR modems. Each node is a sensor of its own, `lora-<address>`; `bandHz` and `parameter`, where they are
- * set, say on which frequency and with which spreading factor it was heard.
+ * set, say on which frequency and with which spreading factor it was heard. The modem is told all settings when the wire
+ * opens and when it says +READY; each must be answered with +OK.
  */
 export const reyaxRylr: Driver = {
   model,
@@ -192,7 +246,7 @@ export const reyaxRylr: Driver = {
   // Nodes on a battery send rarely, and an opened modem that is set up again has missed nothing.
   silenceS: 3600,
   framing: { kind: 'cut', maxBytes, cut },
-  greeting,
+  greeting: () => [],
   configure,
   examples: [
     {

@@ -22,9 +22,9 @@ export const surroundings = (): Surroundings => {
 }
 
 // Long enough that nothing counts as said twice.
-const frameMs = 5000
+const frameMs = 2000
 
-/** What a driver alone makes of bytes as they come from a wire, in pieces of `chunkBytes`; a frame every five seconds. */
+/** What a driver alone makes of bytes as they come from a wire, in pieces of `chunkBytes`; a frame every two seconds. */
 export const decodeAlone = (
   driver: Driver,
   bytes: Uint8Array,

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { encodeReadings } from '#gateway/reading/payload.ts'
 import { toValues } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
+import { loraModem } from '#sim/devices/lora-modem.ts'
 import {
   bytesIn,
   bytesOf,
@@ -13,7 +14,12 @@ import {
   haveFrames,
   measurementsOf,
   refusalsOf,
+  surroundings,
 } from './frames.ts'
+import { carried, conversation, nodes, readingsIn, readOverLink, seed } from './modems.ts'
+
+const password = 'FABC0002EEDCAA90FABC0002EEDCAA90'
+const all = { address: 50, networkId: 18, bandHz: 868_500_000, parameter: '9,7,1,12', password }
 
 describe.skipIf(!haveFrames)('published frames', () => {
   test.each(fromDevice('reyax-rylr'))('RYLR: $device $ascii$hex', (entry) => {
@@ -31,17 +37,14 @@ describe.skipIf(!haveFrames)('published frames', () => {
 
   test('the modem is set up with the commands of the guide', () => {
     const published = framesFile('reyax-rylr').flatMap(({ direction, ascii }) => (direction ? [ascii!] : []))
-    const sent = driverOf('reyax-rylr')
-      .greeting({
-        address: 50,
-        networkId: 18,
-        bandHz: 868_500_000,
-        parameter: '9,7,1,12',
-        password: 'FABC0002EEDCAA90FABC0002EEDCAA90',
-      })
-      .map((bytes) => Buffer.from(bytes).toString())
-    expect(sent).toHaveLength(5)
-    expect(published).toEqual(expect.arrayContaining(sent))
+    const talk = conversation(loraModem({ seed, nodes, variant: 'rylr896' }), all)
+    talk.open()
+    talk.pass(1000, true)
+    expect(talk.sent).toHaveLength(7)
+    expect(talk.sent.filter((command) => command !== 'AT+VER?\r\n')).toEqual(
+      published.filter((command) => !/SEND|IPR|CRFOP/.test(command)),
+    )
+    expect(talk.outcomes.map((outcome) => outcome.kind)).toEqual(Array(7).fill('control'))
   })
 
   describe('RYLR', () => {
@@ -81,11 +84,78 @@ describe.skipIf(!haveFrames)('published frames', () => {
     })
 
     test('a setting cannot carry a second command', () => {
-      expect(() => driver.greeting({ parameter: '9,7,1,12\r\nAT+FACTORY' })).toThrow(/setting "parameter"/)
+      expect(() => driver.configure({ parameter: '9,7,1,12\r\nAT+FACTORY' }, surroundings())).toThrow(
+        /setting "parameter"/,
+      )
     })
 
     test('the modem’s password is in no outcome', () => {
       expect(decode(driver, bytesOf('+CPIN=FABC0002\r\n'))).toEqual([{ kind: 'control', what: '+CPIN' }])
     })
+  })
+})
+
+describe('the talk with a RYLR', () => {
+  const modem = () => loraModem({ seed, nodes })
+  const commands = ['AT\r\n', 'AT+ADDRESS=1\r\n', 'AT+NETWORKID=18\r\n']
+
+  test('over a link its nodes are read as they meant', () => readOverLink(modem(), 6))
+
+  test('a command that was lost is sent again, and so is one whose answer was lost or torn', () => {
+    const talk = conversation(modem())
+    talk.way.toDevice = (bytes, index) => (index === 2 ? undefined : bytes)
+    talk.way.toGateway = (bytes, index) => (index === 2 ? bytes.slice(0, 2) : bytes)
+    talk.open()
+    talk.pass(20_000, true)
+    expect(talk.sent).toEqual([commands[0], commands[1], commands[1], commands[1], commands[2]])
+    expect(talk.outcomes.at(-1)).toEqual({ kind: 'control', what: 'AT+NETWORKID=18 is done' })
+  })
+
+  test('messages and noise between do not count as answers', () => {
+    const talk = conversation(modem())
+    talk.way.toDevice = () => undefined
+    talk.open()
+    talk.pass(1, true)
+    talk.noise(bytesOf('+RCV=11,5,t=1.5,-47,11\r\n+ADDRESS=7\r\n\x00+O\r\nK\r\n'))
+    talk.way.toDevice = (bytes) => bytes
+    talk.pass(1000, true)
+    expect(talk.sent).toEqual([commands[0]])
+    talk.pass(10_000, true)
+    expect(talk.sent.slice(1)).toEqual(commands)
+  })
+
+  test('a setting that the modem refuses is told, tried again, and not said of what is heard', () => {
+    const talk = conversation(modem(), all)
+    talk.open()
+    talk.pass(10_000, true)
+    const refused = talk.outcomes.filter((outcome) => outcome.kind === 'refused')
+    expect(refused).toHaveLength(3)
+    expect(refused[0]!.detail).toBe(
+      'AT+CPIN was refused: error 5: length differs from the data; a modem whose version begins with RYLR99 wants 8 digits, the setting has 32',
+    )
+    expect(JSON.stringify(talk.outcomes)).not.toContain(password)
+    talk.noise(bytesOf('+RCV=11,5,t=1.5,-47,11\r\n'))
+    expect(measurementsOf(talk.outcomes)).toEqual({ temperature: 1.5, rssi: -47, snr: 11 })
+    const before = talk.sent.length
+    talk.pass(60_000, true)
+    expect(talk.sent[before]).toBe('AT\r\n')
+  })
+
+  test('a modem that was reset, or opened again in the middle, is told everything again', () => {
+    const device = modem()
+    const talk = conversation(device)
+    talk.open()
+    talk.pass(1000, true)
+    for (const emission of device.powerOn(0)) talk.receive(emission)
+    talk.pass(1000, true)
+    talk.way.toGateway = () => undefined
+    talk.open()
+    talk.pass(1000, true)
+    talk.way.toGateway = (bytes) => bytes
+    talk.open()
+    talk.pass(20_000)
+    expect(talk.sent).toEqual([...commands, ...commands, commands[0], ...commands])
+    expect(readingsIn(talk.outcomes).length).toBeGreaterThan(5)
+    expect(readingsIn(talk.outcomes)).toEqual(talk.meant.map(carried))
   })
 })

@@ -1,0 +1,63 @@
+/** Every simulated radio modem: as fleets make it, against noise, and on a wire that loses commands. */
+import { describe, expect, test } from 'vitest'
+import { kinds } from '#sim/devices/all.ts'
+import { generator } from '#sim/random.ts'
+import { world } from '#sim/world.ts'
+import { berlin, carried, conversation, readingsIn, seed, startMs } from '../sensors/modems.ts'
+
+const radios = ['lora', 'ebyte', 'rak3172', 'rak811', 'lora-e5', 'rn2483', 'meshtastic'] as const
+const earth = world(seed)
+const make = (kind: (typeof radios)[number]) =>
+  kinds[kind].make({
+    seed,
+    place: berlin,
+    airAt: (where) => (timeMs) => earth.at(where, timeMs),
+    intervalMs: 3000,
+    warmUpMs: 0,
+  })
+
+describe.each(radios)('%s', (kind) => {
+  test('three nodes are read as they meant', () => {
+    const talk = conversation(make(kind))
+    talk.open()
+    talk.pass(60_000)
+    expect(new Set(talk.meant.map(({ node }) => node)).size).toBeGreaterThanOrEqual(3)
+    const read = readingsIn(talk.outcomes)
+    // An RN2483's last message may still be on its way.
+    expect(read.length).toBeGreaterThanOrEqual(talk.meant.length - 1)
+    expect(read).toEqual(talk.meant.slice(0, read.length).map(carried))
+    expect(talk.outcomes.filter((outcome) => outcome.kind === 'refused')).toEqual([])
+  })
+
+  test('no bytes from the gateway upset it', () => {
+    const device = make(kind)
+    const random = generator(seed)
+    for (let round = 0; round < 500; round += 1)
+      device.hear(
+        Uint8Array.from({ length: Math.floor(random() * 40) }, () => Math.floor(random() * 256)),
+        startMs,
+      )
+    device.powerOn(startMs)
+    // What was left of the noise ends with a line.
+    device.hear(Uint8Array.of(0x0a), startMs)
+    const talk = conversation(device)
+    talk.open()
+    talk.pass(60_000)
+    expect(readingsIn(talk.outcomes).length).toBeGreaterThan(40)
+  })
+
+  test('a wire that loses a tenth of all commands costs no message that the modem gave out', () => {
+    const talk = conversation(make(kind))
+    const random = generator(seed)
+    talk.way.toDevice = (bytes) => (random() < 0.1 ? undefined : bytes)
+    talk.open()
+    talk.pass(600_000)
+    talk.way.toDevice = (bytes) => bytes
+    talk.pass(60_000)
+    expect(talk.meant.length).toBeGreaterThan(100)
+    const names = (nodes: readonly { readonly node?: string | undefined }[]) => nodes.map(({ node }) => node)
+    const read = names(readingsIn(talk.outcomes))
+    expect(read).toEqual(names(talk.meant).slice(0, read.length))
+    expect(read.length).toBeGreaterThanOrEqual(talk.meant.length - 1)
+  })
+})
