@@ -91,7 +91,7 @@ export const startStation = async (
       onSaid?.({ ...emission, sensor, timeMs, taken })
     }
 
-    const outlet = await openOutlet(`${plan.name}-${sensor}`, (bytes) => {
+    const outlet = await (device.outlet ?? openOutlet)(`${plan.name}-${sensor}`, (bytes) => {
       const timeMs = clock.utcMs()
       for (const emission of device.hear(bytes, timeMs)) send(emission, timeMs)
     })

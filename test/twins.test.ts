@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { test } from 'vitest'
 import { readDevice } from '#gateway/device.ts'
+import { linkNamed } from '#gateway/link/named.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
 import { toReadings } from '#gateway/sensors/read.ts'
 import { type KindName, kinds } from '#sim/devices/all.ts'
@@ -47,7 +48,7 @@ for (const seed of [1, 2])
         model: sensor!.model,
         settings: sensor!.settings,
         baudRate: sensor!.baudRate,
-        opener: sensor!.opener!,
+        opener: sensor!.opener ?? linkNamed(sensor!.link, { baudRate: sensor!.baudRate }),
       },
       surroundings: surroundings(),
       clock,

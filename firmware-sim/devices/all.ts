@@ -1,4 +1,5 @@
 /** Every kind of simulated device: adding one is its file and one line here. */
+import { basicsStationKind } from './basics-station.ts'
 import type { Kind } from './device.ts'
 import { ebyteKind } from './ebyte.ts'
 import { geigerKind } from './geiger.ts'
@@ -10,6 +11,7 @@ import { mcu680Kind } from './mcu680.ts'
 import { meshtasticKind } from './meshtastic.ts'
 import { microcontrollerKind } from './microcontroller.ts'
 import { novaKind } from './nova.ts'
+import { packetForwarderKind } from './packet-forwarder.ts'
 import { plantowerKind } from './plantower.ts'
 import { rak811Kind } from './rak811.ts'
 import { rak3172Kind } from './rak3172.ts'
@@ -34,6 +36,8 @@ export const kinds = {
   'lora-e5': loraE5Kind,
   rn2483: rn2483Kind,
   meshtastic: meshtasticKind,
+  'packet-forwarder': packetForwarderKind,
+  'basics-station': basicsStationKind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds

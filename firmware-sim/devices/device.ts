@@ -1,6 +1,7 @@
 /** The port of a simulated device: bytes out at its own pace, commands in, as the real one has it on its wire. */
 import type { Measurement } from '../../gateway/reading/reading.ts'
 import type { Settings } from '../../gateway/sensors/sensors.ts'
+import type { OpenOutlet } from '../outlets/outlet.ts'
 import type { Conditions, Place } from '../world.ts'
 
 /** What a device meant by something it said: the values as they should be read, by the device or a node of it. */
@@ -16,6 +17,8 @@ export type Device = {
   readonly settings: Settings
   readonly baudRate: number
   readonly intervalMs: number
+  /** What it is plugged into where it calls the gateway by itself, over a network; a socket in the wall otherwise. */
+  readonly outlet?: OpenOutlet
   /** What it says by itself at this moment; undefined where it keeps silent. */
   readonly speak: (timeMs: number) => Emission | undefined
   /** Takes bytes from the gateway, whole commands or parts; gives what it answers. */

@@ -7,11 +7,11 @@ import { around, type Conditions } from '../world.ts'
 import type { Meant, Site } from './device.ts'
 import { printed } from './microcontroller.ts'
 
-/** A node: its address, the air around it, and whether it sends text or encoded readings. */
+/** A node: its address, the air around it, and whether it sends text, encoded readings, or Cayenne LPP. */
 export type LoraNode = {
   readonly address: number
   readonly air: (timeMs: number) => Conditions
-  readonly payload: 'text' | 'cbor'
+  readonly payload: 'text' | 'cbor' | 'cayenne'
 }
 
 /** One message as it arrives: dBm and dB as modems print them. */
@@ -27,10 +27,26 @@ export type Transmission = {
 /** What a CBOR node calls its one sensor; the gateway appends it to the node's name. */
 export const nodeSensor = 'env'
 
+// Cayenne LPP: tenths of a degree, halves of a percent, tenths of a hPa; big-endian.
+const cayenneOf = ({ temperature, humidity, pressure }: Conditions) => {
+  const [t, h, p] = [Math.round(temperature * 10), Math.round(humidity * 2), Math.round(pressure * 10)]
+  const data = Buffer.alloc(11)
+  data.set([1, 0x67, 0, 0, 2, 0x68, h, 3, 0x73])
+  data.writeInt16BE(t, 2)
+  data.writeUInt16BE(p, 9)
+  const measurements: readonly Measurement[] = [
+    { quantity: 'temperature', value: t / 10 },
+    { quantity: 'humidity', value: h / 2 },
+    { quantity: 'pressure', value: p / 10 },
+  ]
+  return { data: new Uint8Array(data), measurements }
+}
+
 const payloadOf = (
   node: LoraNode,
   timeMs: number,
 ): { data: Uint8Array; measurements: readonly Measurement[]; sensor?: string } => {
+  if (node.payload === 'cayenne') return cayenneOf(node.air(timeMs))
   const { text, measurements } = printed(node.air(timeMs), 'key-value')
   if (node.payload === 'text') return { data: new Uint8Array(Buffer.from(text)), measurements }
   const reading = { sensor: nodeSensor, model: 'bme280', timeMs, values: toValues(measurements) }
