@@ -1,12 +1,14 @@
 /** What payloads of radio nodes mean: Cayenne LPP, scripts that owners bring along, and whose settings count. */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { readDevice } from '#gateway/device.ts'
 import { cayenneLpp } from '#gateway/sensors/cayenne-lpp.ts'
 import { readerOf } from '#gateway/sensors/read.ts'
 import { reyaxRylr } from '#gateway/sensors/reyax-rylr.ts'
 import { maxScriptBytes, scriptRunner } from '#gateway/sensors/script.ts'
 import type { Outcome, Settings } from '#gateway/sensors/sensors.ts'
 import { type UplinkReader, uplinkReader } from '#gateway/sensors/uplink.ts'
+import { inProcess } from '#sim/outlets/in-process.ts'
 import { bytesIn, bytesOf, framesFile, haveFrames, hex, measurementsOf, surroundings } from './frames.ts'
 
 const seed = 20261121
@@ -182,6 +184,33 @@ describe('a script', () => {
     expect(read).toEqual(Array.from({ length: 20 }, (_, index) => index + 1))
   })
 
+  test('is awaited by a station’s device, reading by reading', async () => {
+    const stop = new AbortController()
+    onTestFinished(() => stop.abort())
+    const outlet = await inProcess('modem', () => undefined)
+    const kept: unknown[] = []
+    const device = readDevice({
+      device: {
+        id: 'field',
+        model: 'reyax-rylr',
+        baudRate: 1,
+        opener: outlet.opener!,
+        settings: {
+          payload: 'script',
+          script: 'function decodeUplink({ bytes }) { return { data: { t: bytes[0] } } }',
+        },
+      },
+      surroundings: surroundings(),
+      take: async ({ values }) => void kept.push(values[0]),
+    })
+    const running = device.run(stop.signal)
+    await expect.poll(() => device.status.link.open).toBe(true)
+    for (const value of [1, 2, 3]) outlet.write(bytesOf(`+RCV=7,1,${String.fromCharCode(value)},-70,5\r\n`))
+    await expect.poll(() => kept).toEqual([1, 2, 3].map((value) => ({ quantity: 1, scaled: value * 100 })))
+    stop.abort()
+    await running
+  })
+
   test('keeps nothing from one payload to the next', async () => {
     const read = script('var seen = 0; function decodeUplink() { seen += 1; return { data: { t: seen } } }')
     for (let time = 0; time < 3; time += 1)
@@ -274,6 +303,15 @@ describe('a hostile script', () => {
         (name) => !/^(is|parse|encode|decode|escape|unescape|eval|undefined|globalThis|console)/.test(name),
       ),
     ).toEqual([])
+  })
+
+  test.skipIf(process.platform !== 'linux').each([
+    ['one huge buffer', 'new Uint8Array(2 ** 30).fill(1)'],
+    ['many buffers', 'const all = []; for (;;) all.push(new Uint8Array(2 ** 16).fill(1))'],
+  ])('with %s is ended by its memory, long before its time', async (_what, body) => {
+    const runner = scriptRunner({ callMs: 20_000 })
+    const ran = await runner.run(`function decodeUplink() { ${body}; for (;;); }`, '{"bytes":[]}')
+    expect(ran).toEqual({ ok: false, why: 'it took too much memory' })
   })
 
   test('that fails again and again is left alone for a while', async () => {
