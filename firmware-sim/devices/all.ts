@@ -9,6 +9,7 @@ import { loraModemKind } from './lora-modem.ts'
 import { mcu680Kind } from './mcu680.ts'
 import { meshtasticKind } from './meshtastic.ts'
 import { microcontrollerKind } from './microcontroller.ts'
+import { modbusKind, senseairKind } from './modbus.ts'
 import { novaKind } from './nova.ts'
 import { plantowerKind } from './plantower.ts'
 import { rak811Kind } from './rak811.ts'
@@ -23,6 +24,8 @@ export const kinds = {
   sensirion: sensirionKind,
   honeywell: honeywellKind,
   winsen: winsenKind,
+  senseair: senseairKind,
+  modbus: modbusKind,
   geiger: geigerKind,
   mcu680: mcu680Kind,
   microcontroller: microcontrollerKind,
