@@ -63,12 +63,20 @@ const warmUpS = 30
 
 const schema = z
   .strictObject({
-    /** query: it speaks only when asked, every `intervalS`; active: once a second by itself. */
-    mode: z.enum(['active', 'query'], 'expected active or query').default('active'),
+    mode: z
+      .enum(['active', 'query'], 'expected active or query')
+      .default('active')
+      .describe('query: it speaks only when asked, every `intervalS`; active: once a second by itself.'),
     intervalS: z.number().min(3).max(3600).default(60),
-    /** Its own rest in minutes between measurements of 30 s; 0 is none. It remembers this without power. */
-    workPeriodMin: z.int('expected whole minutes from 0 to 30').min(0).max(30).optional(),
-    dutyCycle: dutyCycleSetting(warmUpS),
+    workPeriodMin: z
+      .int('expected whole minutes from 0 to 30')
+      .min(0)
+      .max(30)
+      .optional()
+      .describe(
+        'Its own rest in minutes between measurements of 30 s; 0 is none. It remembers this without power.',
+      ),
+    dutyCycle: dutyCycleSetting(warmUpS).describe('Sleep between measurements, in seconds.'),
   })
   .refine(({ mode, dutyCycle }) => mode === 'active' || !dutyCycle, {
     path: ['mode'],

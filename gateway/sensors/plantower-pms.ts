@@ -87,7 +87,7 @@ const variants = Object.keys(layouts) as (keyof typeof layouts)[]
 const warmUpS = 30
 
 const schema = z.strictObject({
-  dutyCycle: dutyCycleSetting(warmUpS),
+  dutyCycle: dutyCycleSetting(warmUpS).describe('Sleep between measurements, in seconds.'),
   variant: z.enum(variants, `expected one of ${variants.join(', ')}`).optional(),
 })
 
