@@ -106,7 +106,7 @@ export const gqGmc: Driver = {
           const match = versionShape.exec(Buffer.from(frame).toString('latin1'))
           if (!match) return [{ kind: 'refused', reason: 'unknown', detail: 'no version of a GMC' }]
           wide = Number(match[1]) >= wideFrom
-          asked = 'rest'
+          if (question === 'version') asked = 'rest'
           askedMs = atMs
           return [{ kind: 'control', what: `version ${match[0]}` }]
         }
