@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Device, type RunningDevice, readDevice } from './device.ts'
 import type { SensorStatus } from './health/status.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 
@@ -37,6 +38,7 @@ export const runDevices = (
   parts: {
     readonly surroundings: Surroundings
     readonly take: (reading: Reading) => Promise<void>
+    readonly takeFrame: (frame: Heard) => Promise<void>
     /** The state of a device may have changed. */
     readonly changed: () => void
     /** Hears what `take` rejected with: that device has stopped. */

@@ -2,6 +2,7 @@
 import type { SensorStatus } from './health/status.ts'
 import type { Opener } from './link/link.ts'
 import { type LinkClock, supervise } from './link/supervise.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
 import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
@@ -30,6 +31,7 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  takeFrame,
   refused,
   clock,
   changed = () => undefined,
@@ -37,6 +39,8 @@ export const readDevice = ({
   readonly device: Device
   readonly surroundings: Surroundings
   readonly take: (reading: Reading) => Promise<void>
+  /** Gets each frame that a node signed itself, in order with the readings. */
+  readonly takeFrame?: (frame: Heard) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
@@ -67,6 +71,14 @@ export const readDevice = ({
     lastReadingMs: null as number | null,
   }
   let takenSinceMs: number | undefined
+  const taken = async (taking: Promise<void> | undefined, receivedMs: number): Promise<void> => {
+    status.readings += 1
+    if (status.lastReadingMs === null) changed()
+    status.lastReadingMs = receivedMs
+    takenSinceMs = performance.now()
+    await taking
+    takenSinceMs = undefined
+  }
   return {
     status,
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
@@ -79,14 +91,8 @@ export const readDevice = ({
           status.lastRefusal = refusal
           refused?.(refusal)
         }
-        for (const reading of said.readings) {
-          status.readings += 1
-          if (status.lastReadingMs === null) changed()
-          status.lastReadingMs = receivedMs
-          takenSinceMs = performance.now()
-          await take(reading)
-          takenSinceMs = undefined
-        }
+        for (const reading of said.readings) await taken(take(reading), receivedMs)
+        for (const frame of said.frames) await taken(takeFrame?.(frame), receivedMs)
       }
     },
   }

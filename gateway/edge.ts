@@ -99,6 +99,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         options.emitted?.(reading.sensor, reading.timeMs)
         await sealer.add(reading)
       },
+      takeFrame: (frame) => sealer.addHeard(frame),
       changed: () => relay.changed(),
       failed: fail,
     },

@@ -1,7 +1,8 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
+import type { Heard } from '../reading/heard.ts'
 import { idPattern, type Reading, toValues } from '../reading/reading.ts'
-import type { Decoder, Driver, Outcome, RefusalReason, Settings, Surroundings } from './sensors.ts'
-import { type UplinkReader, uplinkReader } from './uplink.ts'
+import type { Decoder, Driver, Outcome, Radio, RefusalReason, Settings, Surroundings } from './sensors.ts'
+import { radioMeasurements, type UplinkReader, uplinkReader } from './uplink.ts'
 
 /** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
 export type Refusal = {
@@ -13,7 +14,16 @@ export type Refusal = {
 }
 
 /** What one frame came to. */
-export type Read = { readonly readings: readonly Reading[]; readonly refusals: readonly Refusal[] }
+export type Read = {
+  readonly readings: readonly Reading[]
+  readonly refusals: readonly Refusal[]
+  /** What nodes signed themselves. */
+  readonly frames: readonly Heard[]
+}
+
+/** How a transmission was heard, as it is signed beside a frame: scaled values, by code. */
+const scaledRadio = (radio: Radio): Heard['radio'] =>
+  toValues(radioMeasurements(radio)).flatMap((value) => (value.scaled === null ? [] : [value]))
 
 // A receiver that says 1994 has counted its 10-bit weeks past the end, and a clock without a battery starts in
 // 1970 or 2000: a time before this one is not the time. The upper end only keeps it a date.
@@ -29,7 +39,7 @@ export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surr
   let readUplink: UplinkReader | undefined
   const meant = (outcome: Outcome): readonly Outcome[] => {
     if (outcome.kind !== 'uplink') return [outcome]
-    readUplink ??= uplinkReader(settings)
+    readUplink ??= uplinkReader(settings, surroundings)
     return readUplink(outcome)
   }
   return {
@@ -53,11 +63,19 @@ export const toReadings = (
 ): Read => {
   const readings: Reading[] = []
   const refusals: Refusal[] = []
+  const frames: Heard[] = []
   const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
     void refusals.push({ sensor, model, timeMs: receivedMs, reason, detail })
 
   for (const outcome of outcomes) {
     if (outcome.kind === 'refused') refuse(sensorId, outcome.reason, outcome.detail)
+    if (outcome.kind === 'signed') {
+      const { node, publicKey, sign1, radio } = outcome
+      const sensor = `${sensorId}-${node}`
+      if (!idPattern.test(sensor))
+        refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+      else frames.push({ receivedMs, sensor, model, radio: scaledRadio(radio), publicKey, sign1 })
+    }
     if (outcome.kind !== 'reading' || outcome.measurements.length === 0) continue
     const sensor = outcome.node === undefined ? sensorId : `${sensorId}-${outcome.node}`
     const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
@@ -72,5 +90,5 @@ export const toReadings = (
         values: toValues(outcome.measurements),
       })
   }
-  return { readings, refusals }
+  return { readings, refusals, frames }
 }

@@ -50,9 +50,19 @@ export type Uplink = {
   readonly port?: number
 }
 
+/** A frame that a node signed itself, verified and put together as its COSE_Sign1 (reading/node-frame.ts). */
+export type SignedFrame = {
+  readonly kind: 'signed'
+  readonly node: string
+  readonly publicKey: Uint8Array
+  readonly sign1: Uint8Array
+  readonly radio: Radio
+}
+
 /**
  * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a bus or a network
- * carries several); `timeMs` only where the device itself knows UTC. `uplink`: what a modem heard from a node.
+ * carries several); `timeMs` only where the device itself knows UTC. `uplink`: what a modem heard from a node; `signed`:
+ * what a node signed.
  * `control`: an answer or banner that is no reading. `refused`: bad data, counted and kept with its reason.
  */
 export type Outcome =
@@ -63,10 +73,19 @@ export type Outcome =
       readonly timeMs?: number
     }
   | Uplink
+  | SignedFrame
   | { readonly kind: 'control'; readonly what: string }
   | { readonly kind: 'refused'; readonly reason: RefusalReason; readonly detail: string }
 
-export type RefusalReason = 'checksum' | 'length' | 'layout' | 'unknown' | 'not-configured' | 'device-error'
+export type RefusalReason =
+  | 'checksum'
+  | 'length'
+  | 'layout'
+  | 'unknown'
+  | 'not-configured'
+  | 'device-error'
+  | 'signature'
+  | 'replayed'
 
 /** What the owner said about one device: driver-specific, checked by the driver's own schema in `configure`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -111,6 +130,8 @@ export type Counters = {
 
 /** What the gateway hands to a driver beside its settings. */
 export type Surroundings = {
+  /** What nodes sign for; readings of another network are none here. */
+  readonly network: string
   readonly counters: Counters
   /** The text of a file that only its owner may read; throws an Error naming the file, never its content. */
   readonly secret: (path: string) => string

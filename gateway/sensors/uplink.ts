@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { decodeReadings } from '../reading/payload.ts'
 import { fromScaled, type QuantityName, quantityCoded } from '../reading/quantity.ts'
 import type { Measurement } from '../reading/reading.ts'
-import type { Outcome, Radio, Uplink } from './sensors.ts'
+import type { Outcome, Radio, Surroundings, Uplink } from './sensors.ts'
+import { isSignedFrame, signedNodeReader, signedSetting } from './signed-node.ts'
 import { textDecoder, textSettings } from './text-lines.ts'
 
 /** Settings that every radio driver has beside its own: `z.strictObject({ ...uplinkSettings, ... })`. */
@@ -12,6 +13,7 @@ export const uplinkSettings = {
   nodes: z.array(z.string().max(64), 'expected a list of node names').max(1000).optional(),
   payload: z.enum(['auto', 'text', 'cbor'], 'expected auto, text or cbor').default('auto'),
   text: textSettings.prefault({}),
+  signed: signedSetting,
 }
 
 const schema = z.object(uplinkSettings)
@@ -54,8 +56,9 @@ export type UplinkReader = (uplink: Uplink) => readonly Outcome[]
  * A reader for settings that hold `uplinkSettings` (others are left alone). Each node is a sensor of its own; the
  * newest reading of a payload carries how it was heard, or a reading of its own does where the payload says nothing.
  */
-export const uplinkReader = (settings: unknown): UplinkReader => {
-  const { nodes, payload, text } = schema.parse(settings)
+export const uplinkReader = (settings: unknown, surroundings: Surroundings): UplinkReader => {
+  const { nodes, payload, text, signed } = schema.parse(settings)
+  const readSigned = signedNodeReader(signed, surroundings)
   const allowed = nodes && new Set(nodes)
   const decodeText = textDecoder(text)
 
@@ -64,9 +67,11 @@ export const uplinkReader = (settings: unknown): UplinkReader => {
       ? decodeNodeReadings(bytes)
       : decodeText(bytes)
 
-  return ({ node, payload: bytes, radio }) => {
+  return (uplink) => {
+    const { node, payload: bytes, radio } = uplink
     if (allowed && !allowed.has(node))
       return [{ kind: 'refused', reason: 'not-configured', detail: `node ${node} is not in setting "nodes"` }]
+    if (payload === 'auto' && isSignedFrame(bytes)) return [readSigned(uplink)]
     const heard = radioMeasurements(radio)
     const said = new Set<string>(heard.map(({ quantity }) => quantity))
     const content = contentOf(bytes).map((outcome) =>
