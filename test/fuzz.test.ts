@@ -8,9 +8,9 @@ import type { Driver, Outcome } from '#gateway/sensors/sensors.ts'
 import { generator } from '#sim/random.ts'
 import { surroundings } from '#test/sensors/frames.ts'
 
-// FUZZ_BYTES=10000000 is the long run by hand; SEED repeats one.
+// FUZZ_BYTES sets the length of a run by hand; SEED repeats one.
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-const bytesInAll = Number(process.env.FUZZ_BYTES ?? 1_000_000)
+const bytesInAll = Number(process.env.FUZZ_BYTES ?? 10_000_000)
 const share = Math.ceil(bytesInAll / drivers.length)
 console.info(`fuzz: SEED=${seed}, ${bytesInAll} bytes over ${drivers.length} drivers`)
 
