@@ -5,7 +5,7 @@ import { type LinkClock, supervise } from './link/supervise.ts'
 import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
-import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
+import { type Refusal, readerOf, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
 
 /** One configured device. */
@@ -49,7 +49,7 @@ export const readDevice = ({
 }): RunningDevice => {
   const { id, model, settings, opener } = device
   const driver = driverOf(model)
-  const decoder = decoderOf(driver, settings, surroundings)
+  const decoder = readerOf(driver, settings, surroundings)
   const link = supervise({
     opener,
     framing: decoder.framing ?? driver.framing,
@@ -84,7 +84,7 @@ export const readDevice = ({
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
     run: async (signal) => {
       for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
-        const said = toReadings(model, id, decoder.decode(bytes, atMs), receivedMs)
+        const said = toReadings(model, id, await decoder.decode(bytes, atMs), receivedMs)
         for (const refusal of said.refusals) {
           status.refused += 1
           status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1

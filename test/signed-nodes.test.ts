@@ -153,8 +153,8 @@ describe('a station', () => {
     await first.hear(frame.slice(0, 40))
     await expect.poll(() => first.refusals.length).toBe(6)
     expect(first.refusals.map(({ reason }) => reason)).toEqual([
-      'replayed',
-      'replayed',
+      'replay',
+      'replay',
       'not-configured',
       'signature',
       'signature',
@@ -165,7 +165,7 @@ describe('a station', () => {
     const again = modem([node.publicKey], around)
     await again.hear(frame)
     await expect.poll(() => again.refusals.length).toBe(1)
-    expect(again.refusals[0]!.reason).toBe('replayed')
+    expect(again.refusals[0]!.reason).toBe('replay')
     await again.hear(frameFrom(node, 10, network))
     await expect.poll(() => again.frames.length).toBe(1)
   })

@@ -1,8 +1,9 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
+import assert from 'node:assert/strict'
 import type { Heard } from '../reading/heard.ts'
 import { idPattern, type Reading, toValues } from '../reading/reading.ts'
 import type { Decoder, Driver, Outcome, Radio, RefusalReason, Settings, Surroundings } from './sensors.ts'
-import { radioMeasurements, type UplinkReader, uplinkReader } from './uplink.ts'
+import { type Outcomes, radioMeasurements, uplinkReader } from './uplink.ts'
 
 /** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
 export type Refusal = {
@@ -33,20 +34,44 @@ const latestMs = Date.UTC(2200, 0, 1)
 const isMoment = (timeMs: number | undefined): timeMs is number =>
   timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
 
-/** A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included. */
-export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
+/** A decoder whose outcomes may need time: what a script makes of a payload is known when it has run. */
+export type Reader = Omit<Decoder, 'decode'> & {
+  readonly decode: (frame: Uint8Array, atMs: number) => Outcomes
+}
+
+/**
+ * A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included, and in
+ * their order. Throws an Error for settings that cannot be used; `decode` neither throws nor rejects.
+ */
+export const readerOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Reader => {
   const decoder = driver.configure(settings, surroundings)
-  let readUplink: UplinkReader | undefined
-  const meant = (outcome: Outcome): readonly Outcome[] => {
-    if (outcome.kind !== 'uplink') return [outcome]
-    readUplink ??= uplinkReader(settings, surroundings)
-    return readUplink(outcome)
-  }
+  const readUplink = uplinkReader(driver.model, settings, surroundings, decoder.nodeSettings)
+  const later = async (meant: readonly Outcomes[]): Promise<readonly Outcome[]> =>
+    (await Promise.all(meant)).flat()
   return {
     ...decoder,
     decode: (frame, atMs) => {
       const outcomes = decoder.decode(frame, atMs)
-      return outcomes.some(({ kind }) => kind === 'uplink') ? outcomes.flatMap(meant) : outcomes
+      if (!outcomes.some(({ kind }) => kind === 'uplink')) return outcomes
+      const meant = outcomes.map(
+        (outcome): Outcomes => (outcome.kind === 'uplink' ? readUplink(outcome) : [outcome]),
+      )
+      return meant.some((one) => one instanceof Promise)
+        ? later(meant)
+        : (meant as (readonly Outcome[])[]).flat()
+    },
+  }
+}
+
+/** The same where nothing needs time; payloads that a script reads are the caller's mistake. */
+export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
+  const reader = readerOf(driver, settings, surroundings)
+  return {
+    ...reader,
+    decode: (frame, atMs) => {
+      const outcomes = reader.decode(frame, atMs)
+      assert(!(outcomes instanceof Promise), 'a script needs time: use readerOf')
+      return outcomes
     },
   }
 }

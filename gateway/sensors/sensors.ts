@@ -85,7 +85,8 @@ export type RefusalReason =
   | 'not-configured'
   | 'device-error'
   | 'signature'
-  | 'replayed'
+  /** A message that was taken before, or an older one: somebody has sent it again. */
+  | 'replay'
 
 /** What the owner said about one device: driver-specific, checked by the driver's own schema in `configure`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -120,6 +121,8 @@ export type Decoder = {
    * the signal aborts or the wire ends. In place of framing and dialogue.
    */
   readonly session?: (wire: Duplex, signal: AbortSignal) => AsyncIterable<Uint8Array>
+  /** What the owner said about the payloads of single nodes, where they are not the same for all; see `uplink.ts`. */
+  readonly nodeSettings?: ReadonlyMap<string, Settings>
 }
 
 /** Numbers kept on disk under a name, for counters that must not go back (LoRaWAN frame counters). */

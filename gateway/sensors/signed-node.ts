@@ -38,10 +38,7 @@ const nameDigits = 12
 /** Whether a payload says that it is a signed frame. */
 export const isSignedFrame = (payload: Uint8Array): boolean => payload[0] === nodeFrameType
 
-const refused = (
-  reason: 'layout' | 'signature' | 'replayed' | 'not-configured',
-  detail: string,
-): Outcome => ({
+const refused = (reason: 'layout' | 'signature' | 'replay' | 'not-configured', detail: string): Outcome => ({
   kind: 'refused',
   reason,
   detail,
@@ -75,7 +72,7 @@ export const signedNodeReader = (
       const counter = `node-${id}`
       const newest = counters.get(counter) ?? 0
       if (frame.seq <= newest)
-        return refused('replayed', `frame ${frame.seq} of ${name}, which has sent ${newest} already`)
+        return refused('replay', `frame ${frame.seq} of ${name}, which has sent ${newest} already`)
       counters.set(counter, frame.seq)
       return { kind: 'signed', node: name, publicKey: key, sign1, radio }
     }
