@@ -4,7 +4,7 @@ import type { Opener } from './link/link.ts'
 import { type LinkClock, supervise } from './link/supervise.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
-import { decoderOf, type Refusal, toReadings } from './sensors/read.ts'
+import { decoderOf, type Refusal, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
 
 /** One configured device. */
@@ -36,7 +36,8 @@ export const readDevice = ({
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
-  readonly take: (reading: Reading) => Promise<void>
+  /** `atMs` is when it was received, by the link's steady clock; `told` what the device said of its time. */
+  readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
@@ -79,12 +80,12 @@ export const readDevice = ({
           status.lastRefusal = refusal
           refused?.(refusal)
         }
-        for (const reading of said.readings) {
+        for (const [at, reading] of said.readings.entries()) {
           status.readings += 1
           if (status.lastReadingMs === null) changed()
           status.lastReadingMs = receivedMs
           takenSinceMs = performance.now()
-          await take(reading)
+          await take(reading, atMs, said.told[at]!)
           takenSinceMs = undefined
         }
       }

@@ -12,8 +12,18 @@ export type Refusal = {
   readonly detail: string
 }
 
-/** What one frame came to. */
-export type Read = { readonly readings: readonly Reading[]; readonly refusals: readonly Refusal[] }
+/**
+ * What a device said of the time of a reading: UTC by its own clock, whether it keeps what it cannot send, and whether
+ * it is the time of a receiver that has a fix.
+ */
+export type Told = { readonly ownMs?: number; readonly backlog?: boolean; readonly isFix?: boolean }
+
+/** What one frame came to; `told` has one for each reading, in the same order. */
+export type Read = {
+  readonly readings: readonly Reading[]
+  readonly told: readonly Told[]
+  readonly refusals: readonly Refusal[]
+}
 
 // A receiver that says 1994 has counted its 10-bit weeks past the end, and a clock without a battery starts in
 // 1970 or 2000: a time before this one is not the time. The upper end only keeps it a date.
@@ -22,6 +32,10 @@ const latestMs = Date.UTC(2200, 0, 1)
 
 const isMoment = (timeMs: number | undefined): timeMs is number =>
   timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
+
+// Of the device itself: a node behind a radio tells a time at which it was somewhere, not that of now.
+const isFix = ({ node, measurements }: Extract<Outcome, { kind: 'reading' }>): boolean =>
+  node === undefined && measurements.some(({ quantity, value }) => quantity === 'latitude' && value !== null)
 
 /** A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included. */
 export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
@@ -52,6 +66,7 @@ export const toReadings = (
   receivedMs: number,
 ): Read => {
   const readings: Reading[] = []
+  const told: Told[] = []
   const refusals: Refusal[] = []
   const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
     void refusals.push({ sensor, model, timeMs: receivedMs, reason, detail })
@@ -64,13 +79,18 @@ export const toReadings = (
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
     else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
-    else
+    else {
+      const own = isMoment(outcome.timeMs)
+        ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }
+        : {}
+      told.push(own)
       readings.push({
         sensor,
         model,
-        timeMs: isMoment(outcome.timeMs) ? outcome.timeMs : receivedMs,
+        timeMs: own.ownMs ?? receivedMs,
         values: toValues(outcome.measurements),
       })
+    }
   }
-  return { readings, refusals }
+  return { readings, told, refusals }
 }

@@ -48,14 +48,14 @@ const laneOf = (reading: Reading): Lane =>
   reading.values.some((value) => quantityCoded(value.quantity)?.private) ? 'private' : 'open'
 
 /**
- * A sealer for one station. `clock` answers what the envelope declares about the time of its readings.
+ * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
  * Timers are handed in by `after`, which returns how to cancel; `failed` hears of a commit that failed in a timer.
  */
 export const createSealer = (deps: {
   readonly signer: Signer
   readonly network: string
   readonly chain: Chain
-  readonly clock: () => Clock
+  readonly clock: (readings: readonly Reading[]) => Clock
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
@@ -96,7 +96,7 @@ export const createSealer = (deps: {
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(),
+      clock: deps.clock(readings),
       withheld: withheld + (lane === 'private' ? 1 : 0),
     }
     const envelope = signEnvelope(head, payload, deps.network, deps.signer)
