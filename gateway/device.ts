@@ -5,7 +5,7 @@ import { type LinkClock, supervise } from './link/supervise.ts'
 import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
-import { type Refusal, readerOf, toReadings } from './sensors/read.ts'
+import { type Refusal, readerOf, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
 
 /** One configured device. */
@@ -38,9 +38,10 @@ export const readDevice = ({
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
-  readonly take: (reading: Reading) => Promise<void>
+  /** `atMs` is when it was received, by the link's steady clock; `told` what the device said of its time. */
+  readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
   /** Gets each frame that a node signed itself, in order with the readings. */
-  readonly takeFrame?: (frame: Heard) => Promise<void>
+  readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
@@ -91,8 +92,9 @@ export const readDevice = ({
           status.lastRefusal = refusal
           refused?.(refusal)
         }
-        for (const reading of said.readings) await taken(take(reading), receivedMs)
-        for (const frame of said.frames) await taken(takeFrame?.(frame), receivedMs)
+        for (const [at, reading] of said.readings.entries())
+          await taken(take(reading, atMs, said.told[at]!), receivedMs)
+        for (const frame of said.frames) await taken(takeFrame?.(frame, atMs), receivedMs)
       }
     },
   }

@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
+import { systemClock } from '#gateway/clock.ts'
 import type { Device } from '#gateway/device.ts'
 import { type Edge, startEdge } from '#gateway/edge.ts'
 import { linkNamed } from '#gateway/link/named.ts'
@@ -24,7 +25,7 @@ import { generator } from '#sim/random.ts'
 import { type Said, startStation } from '#sim/station.ts'
 import { world } from '#sim/world.ts'
 import { startHub } from '#test/relay-world.ts'
-import { network, newSigner, steadyClock } from '#test/station.ts'
+import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
 
@@ -129,7 +130,7 @@ test('every reading that was taken reaches the hub once, whatever is pulled, sto
         }),
         longestBackoffMs: 500,
         hubKey: async () => hubKey,
-        clock: () => steadyClock,
+        clock: systemClock,
         surroundings: {
           network,
           counters: fileCounters(join(directory, 'counters.json')),

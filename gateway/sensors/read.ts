@@ -14,9 +14,16 @@ export type Refusal = {
   readonly detail: string
 }
 
-/** What one frame came to. */
+/**
+ * What a device said of the time of a reading: UTC by its own clock, whether it keeps what it cannot send, and whether
+ * it is the time of a receiver that has a fix.
+ */
+export type Told = { readonly ownMs?: number; readonly backlog?: boolean; readonly isFix?: boolean }
+
+/** What one frame came to; `told` has one for each reading, in the same order. */
 export type Read = {
   readonly readings: readonly Reading[]
+  readonly told: readonly Told[]
   readonly refusals: readonly Refusal[]
   /** What nodes signed themselves. */
   readonly frames: readonly Heard[]
@@ -33,6 +40,10 @@ const latestMs = Date.UTC(2200, 0, 1)
 
 const isMoment = (timeMs: number | undefined): timeMs is number =>
   timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
+
+// Of the device itself: a node behind a radio tells a time at which it was somewhere, not that of now.
+const isFix = ({ node, measurements }: Extract<Outcome, { kind: 'reading' }>): boolean =>
+  node === undefined && measurements.some(({ quantity, value }) => quantity === 'latitude' && value !== null)
 
 /** A decoder whose outcomes may need time: what a script makes of a payload is known when it has run. */
 export type Reader = Omit<Decoder, 'decode'> & {
@@ -87,6 +98,7 @@ export const toReadings = (
   receivedMs: number,
 ): Read => {
   const readings: Reading[] = []
+  const told: Told[] = []
   const refusals: Refusal[] = []
   const frames: Heard[] = []
   const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
@@ -107,13 +119,18 @@ export const toReadings = (
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
     else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
-    else
+    else {
+      const own = isMoment(outcome.timeMs)
+        ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }
+        : {}
+      told.push(own)
       readings.push({
         sensor,
         model,
-        timeMs: isMoment(outcome.timeMs) ? outcome.timeMs : receivedMs,
+        timeMs: own.ownMs ?? receivedMs,
         values: toValues(outcome.measurements),
       })
+    }
   }
-  return { readings, refusals, frames }
+  return { readings, told, refusals, frames }
 }

@@ -61,8 +61,8 @@ export type SignedFrame = {
 
 /**
  * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a bus or a network
- * carries several); `timeMs` only where the device itself knows UTC. `uplink`: what a modem heard from a node; `signed`:
- * what a node signed.
+ * carries several); `timeMs` only where the device itself knows UTC, `backlog` where it keeps what it cannot send and an
+ * old time is no mistake. `uplink`: what a modem heard from a node; `signed`: what a node signed.
  * `control`: an answer or banner that is no reading. `refused`: bad data, counted and kept with its reason.
  */
 export type Outcome =
@@ -71,6 +71,7 @@ export type Outcome =
       readonly measurements: readonly Measurement[]
       readonly node?: string
       readonly timeMs?: number
+      readonly backlog?: boolean
     }
   | Uplink
   | SignedFrame

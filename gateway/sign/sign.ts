@@ -79,14 +79,14 @@ const contentsOf = (
 }
 
 /**
- * A sealer for one station. `clock` answers what the envelope declares about the time of its readings.
+ * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
  * Timers are handed in by `after`, which returns how to cancel; `failed` hears of a commit that failed in a timer.
  */
 export const createSealer = (deps: {
   readonly signer: Signer
   readonly network: string
   readonly chain: Chain
-  readonly clock: () => Clock
+  readonly clock: (readings: readonly Reading[]) => Clock
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
@@ -127,7 +127,7 @@ export const createSealer = (deps: {
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(),
+      clock: deps.clock(readings.filter((item): item is Reading => !isHeard(item))),
       withheld: withheld + (privateLanes.has(lane) ? 1 : 0),
       contentType: contents.contentType,
     }
