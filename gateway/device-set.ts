@@ -2,7 +2,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Device, type RunningDevice, readDevice } from './device.ts'
 import type { SensorStatus } from './health/status.ts'
+import type { LinkClock } from './link/supervise.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
+import type { Told } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 
 type Entry = {
@@ -36,7 +39,10 @@ export const runDevices = (
   devices: readonly Device[],
   parts: {
     readonly surroundings: Surroundings
-    readonly take: (reading: Reading) => Promise<void>
+    readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
+    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void>
+    /** Stamps what the links receive. */
+    readonly clock?: LinkClock
     /** The state of a device may have changed. */
     readonly changed: () => void
     /** Hears what `take` rejected with: that device has stopped. */

@@ -2,9 +2,10 @@
 import type { SensorStatus } from './health/status.ts'
 import type { Opener } from './link/link.ts'
 import { type LinkClock, supervise } from './link/supervise.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
-import { type Refusal, readerOf, toReadings } from './sensors/read.ts'
+import { type Refusal, readerOf, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
 
 /** One configured device. */
@@ -30,13 +31,17 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  takeFrame,
   refused,
   clock,
   changed = () => undefined,
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
-  readonly take: (reading: Reading) => Promise<void>
+  /** `atMs` is when it was received, by the link's steady clock; `told` what the device said of its time. */
+  readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
+  /** Gets each frame that a node signed itself, in order with the readings. */
+  readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
@@ -67,6 +72,14 @@ export const readDevice = ({
     lastReadingMs: null as number | null,
   }
   let takenSinceMs: number | undefined
+  const taken = async (taking: Promise<void> | undefined, receivedMs: number): Promise<void> => {
+    status.readings += 1
+    if (status.lastReadingMs === null) changed()
+    status.lastReadingMs = receivedMs
+    takenSinceMs = performance.now()
+    await taking
+    takenSinceMs = undefined
+  }
   return {
     status,
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
@@ -79,14 +92,9 @@ export const readDevice = ({
           status.lastRefusal = refusal
           refused?.(refusal)
         }
-        for (const reading of said.readings) {
-          status.readings += 1
-          if (status.lastReadingMs === null) changed()
-          status.lastReadingMs = receivedMs
-          takenSinceMs = performance.now()
-          await take(reading)
-          takenSinceMs = undefined
-        }
+        for (const [at, reading] of said.readings.entries())
+          await taken(take(reading, atMs, said.told[at]!), receivedMs)
+        for (const frame of said.frames) await taken(takeFrame?.(frame, atMs), receivedMs)
       }
     },
   }

@@ -1,21 +1,28 @@
 /** The Pi half: sensor -> link -> sensors -> sign -> outbox -> relay, in the order a reading travels. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Device } from './device.ts'
 import { runDevices } from './device-set.ts'
 import { publishedStatus } from './health/published.ts'
 import type { SensorStatus, StationStatus } from './health/status.ts'
 import { troubles } from './health/trouble.ts'
 import { openJournal } from './journal/open.ts'
+import { openLasting } from './outbox/lasting.ts'
 import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
-import { type Clock, signEnvelope } from './reading/envelope.ts'
+import { signEnvelope } from './reading/envelope.ts'
+import type { Heard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
+import type { Machine } from './time/system.ts'
+import { createTimed, type TimedStatus } from './time/timed.ts'
+import { openTimekeeper } from './time/timekeeper.ts'
+import { openUntimed } from './time/untimed.ts'
 
 export type EdgeOptions = {
   readonly network: string
@@ -37,8 +44,8 @@ export type EdgeOptions = {
   /** Longest pause between attempts to connect. */
   readonly longestBackoffMs: number
   readonly hubKey: Parameters<typeof createRelay>[0]['hubKey']
-  /** What is known about this machine's clock. */
-  readonly clock: () => Clock
+  /** This machine's clocks, and who vouches for them. */
+  readonly clock: Machine
   /** What drivers are handed beside their settings. */
   readonly surroundings: Surroundings
   readonly version: string
@@ -50,6 +57,8 @@ export type EdgeOptions = {
 export type Edge = {
   readonly station: string
   readonly status: StationStatus
+  /** What is known of the time, and what waits for it. */
+  readonly time: TimedStatus
   /** False where readings are not taken any more though the process runs: a disk that never answers, a mistake of ours. */
   readonly healthy: boolean
   /** Exchanges the devices while everything else goes on; see `DeviceSet.apply`. */
@@ -57,6 +66,13 @@ export type Edge = {
   /** Resolves when the edge has stopped; rejects when its own disk fails it. */
   readonly done: Promise<void>
 }
+
+// Readings that wait for their time: a million of them, eleven days at one a second.
+const untimedBytes = 16 * 2 ** 20
+const untimedSizes = { segmentBytes: 2 ** 18, maxRecordBytes: 2 ** 14 } as const
+
+// Frames that wait for the time, at most; older ones go.
+const maxEarlyFrames = 1_000
 
 // A commit to a worn SD card takes seconds at times; a minute is no commit any more.
 const stuckMs = 60_000
@@ -75,10 +91,13 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
 
   mkdirSync(options.directory, { recursive: true, mode: 0o700 })
   const { segmentBytes } = options.outbox
+  const timekeeper = await openTimekeeper({ directory: options.directory, machine: options.clock, log })
   const outbox = await openOutbox({
     ...options.outbox,
     maxBytes: options.outbox.maxBytes ?? defaultMaxBytes,
-    declare: (head, payload) => signEnvelope({ ...head, clock: options.clock() }, payload, network, signer),
+    declare: (head, payload) =>
+      signEnvelope({ ...head, clock: timekeeper.clock() }, payload, network, signer),
+    utc: timekeeper.utcMs,
     directory: join(options.directory, 'outbox'),
     openJournal: (directory) => openJournal({ directory, ...(segmentBytes ? { segmentBytes } : {}) }),
   })
@@ -86,19 +105,61 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     signer,
     network,
     chain: outbox,
-    clock: options.clock,
+    clock: (readings) => timed.clock(readings),
     limits: options.limits,
     failed: fail,
   })
+  const untimed = await openUntimed({
+    directory: join(options.directory, 'untimed'),
+    openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...untimedSizes }) }),
+    maxBytes: untimedBytes,
+    signed: () => outbox.head.seq,
+    log,
+  })
+  const timed = createTimed({
+    timekeeper,
+    untimed,
+    seal: {
+      ...sealer,
+      add: async (reading) => {
+        options.emitted?.(reading.sensor, reading.timeMs)
+        await sealer.add(reading)
+      },
+    },
+    writable: () => outbox.writable,
+    limits: options.limits,
+    log,
+    failed: fail,
+  })
+
+  // Frames of nodes that came before the time was known: in memory, for they are few.
+  let early: { readonly frame: Heard; readonly atMs: number }[] = []
+  const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
+    const stamp = timekeeper.at(atMs)
+    if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
+    if (early.length === 0)
+      timekeeper.whenKnown(() => {
+        const waiting = early
+        early = []
+        for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
+      })
+    early.push({ frame, atMs })
+    if (early.length > maxEarlyFrames) early.shift()
+  }
 
   const devices = runDevices(
     options.devices,
     {
       surroundings: options.surroundings,
-      take: async (reading) => {
-        options.emitted?.(reading.sensor, reading.timeMs)
-        await sealer.add(reading)
+      take: async (reading, atMs, { isFix, ...told }) => {
+        await timed.take({ reading, atMs, ...told }, isFix)
       },
+      clock: {
+        utcMs: timekeeper.utcMs,
+        steadyMs: timekeeper.steadyMs,
+        sleep: (ms, over) => sleep(ms, undefined, { signal: over }),
+      },
+      takeFrame,
       changed: () => relay.changed(),
       failed: fail,
     },
@@ -125,13 +186,15 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     connect: options.connect,
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
-    describe: () =>
-      publishedStatus(status(), {
+    describe: () => ({
+      ...publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),
         version: options.version,
-        timeMs: Date.now(),
+        timeMs: timekeeper.utcMs(),
         uptimeS: Math.floor((performance.now() - startedMs) / 1000),
       }),
+      time: timed.status,
+    }),
   })
 
   const count = options.devices.length
@@ -139,7 +202,10 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   const parts = [relay.run(running), devices.done]
   for (const part of parts) part.catch(fail)
   const done = Promise.allSettled(parts).then(async () => {
+    if (failure === undefined) await timed.close()
     if (failure === undefined) await sealer.flush()
+    await untimed[Symbol.asyncDispose]()
+    await timekeeper[Symbol.asyncDispose]()
     await outbox[Symbol.asyncDispose]()
     if (failure !== undefined) throw failure
   })
@@ -147,6 +213,9 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     station,
     get status() {
       return status()
+    },
+    get time() {
+      return timed.status
     },
     get healthy() {
       return devices.takingMs < stuckMs

@@ -133,7 +133,7 @@ hub:
       'station.yaml:10:18 edge.sensors.1.settings.variant: expected one of pms1003, pms3003, pms5003, pms7003, pmsa003, pms5003t, pms5003s, pms5003st, got "pms9003"',
       'station.yaml:11:76 edge.sensors.2.settings.password: expected 8 (RYLR998) or 32 (RYLR896) hexadecimal digits, got something that is not shown',
       `station.yaml:11:41 edge.sensors.2.link: expected ${linkForms}, got "tcp://hub"`,
-      'station.yaml:12:66 edge.sensors.3.settings.colour: expected no setting here, got the name "colour"',
+      'station.yaml:12:66 edge.sensors.3.settings.colour: expected one of the settings mode, intervalS, workPeriodMin, dutyCycle, got the name "colour"',
       `station.yaml:12:42 edge.sensors.3.link: expected ${linkForms}, got "usb:1a86"`,
       expect.stringMatching(
         /^station\.yaml:13:70 edge\.sensors\.4\.settings\.adress: expected one of the settings address, networkId, .*, got the name "adress"$/,
@@ -227,6 +227,8 @@ hub:
   baud rate  9600
   silence    after 30 s without a frame the link is opened again
   settings
+    dutyCycle.everyS: number
+    dutyCycle.measureS: number, usually 10
     variant: pms1003 or pms3003 or pms5003 or pms7003 or pmsa003 or pms5003t or pms5003s or pms5003st
   in station.yaml, under edge.sensors
     - id: pms
@@ -239,7 +241,7 @@ hub:
     PMS5003 whose fan has not started: no values, not zero (PyPMS tests/sensors/test_message.py (MIT))
 `,
     )
-    expect(driverPage(drivers.find(({ model }) => model === 'nova-sds011')!)).toContain('  settings   none\n')
+    expect(driverPage(drivers.find(({ model }) => model === 'gy-mcu680')!)).toContain('  settings   none\n')
   })
 
   test('the reference in the README is the schema’s', () => {

@@ -89,6 +89,7 @@ describe('a probe', () => {
     const forgotten = [
       '424de400010174',
       '424de100010171',
+      'ff7e001100ee7e',
       '7e0000020103f97e',
       '7e000300fc7e',
       '68012077',
@@ -300,7 +301,7 @@ ${drivers.find(({ model }) => model === 'nmea')!.baudRate === 4800 ? '' : '     
       expect(() =>
         driver.configure(
           { [question.setting]: value },
-          { counters: { get: () => undefined, set: () => undefined }, secret: () => '' },
+          { network: 'testnet', counters: { get: () => undefined, set: () => undefined }, secret: () => '' },
         ),
       ).not.toThrow()
     expect(questionAbout({ ...finding, frame: new Uint8Array(24) })).toBeUndefined()

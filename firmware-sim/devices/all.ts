@@ -10,6 +10,7 @@ import { loraModemKind } from './lora-modem.ts'
 import { mcu680Kind } from './mcu680.ts'
 import { meshtasticKind } from './meshtastic.ts'
 import { microcontrollerKind } from './microcontroller.ts'
+import { modbusKind, senseairKind } from './modbus.ts'
 import { novaKind } from './nova.ts'
 import { packetForwarderKind } from './packet-forwarder.ts'
 import { plantowerKind } from './plantower.ts'
@@ -25,6 +26,8 @@ export const kinds = {
   sensirion: sensirionKind,
   honeywell: honeywellKind,
   winsen: winsenKind,
+  senseair: senseairKind,
+  modbus: modbusKind,
   geiger: geigerKind,
   mcu680: mcu680Kind,
   microcontroller: microcontrollerKind,

@@ -8,6 +8,8 @@ const reportMode = 2
 const query = 4
 const sleepOrWork = 6
 const firmware = 7
+const workPeriod = 8
+const workS = 30
 const id = [0xa1, 0x60] as const
 
 const low = (bytes: Iterable<number>): number => [...bytes].reduce((sum, byte) => sum + byte, 0) & 0xff
@@ -35,6 +37,8 @@ export type NovaOptions = {
 export const nova = ({ intervalMs = 1000, warmUpMs = 0, air }: NovaOptions): Device => {
   let awakeSinceMs: number | undefined = Number.NEGATIVE_INFINITY
   let active = true
+  // Kept without power, as the document says.
+  let periodMin = 0
   const commands = commandReader(takeCommand)
 
   const measured = (timeMs: number): Emission => {
@@ -56,12 +60,23 @@ export const nova = ({ intervalMs = 1000, warmUpMs = 0, air }: NovaOptions): Dev
     }
   }
 
+  // With a period it works for 30 s, says its values once at the end, and rests.
+  const isWorking = (timeMs: number): boolean =>
+    periodMin === 0 || Math.floor(timeMs / 1000) % (periodMin * 60) === workS
+
   const obey = (command: Uint8Array, timeMs: number): readonly Emission[] => {
     const [, , code, set, value] = command
     const wakes = code === sleepOrWork && set === 1 && value === 1
     if (awakeSinceMs === undefined && !wakes) return []
     if (code === query) return [measured(timeMs)]
-    if (code === reportMode && set === 1) active = value === 0
+    if (code === reportMode) {
+      if (set === 1) active = value === 0
+      return [answer(framed(0xc5, [reportMode, set!, active ? 0 : 1, 0]))]
+    }
+    if (code === workPeriod) {
+      if (set === 1) periodMin = value!
+      return [answer(framed(0xc5, [workPeriod, set!, periodMin, 0]))]
+    }
     if (wakes) awakeSinceMs ??= timeMs
     else if (code === sleepOrWork && set === 1) awakeSinceMs = undefined
     if (code === firmware) return [answer(framed(0xc5, [firmware, 15, 7, 10]))]
@@ -73,7 +88,8 @@ export const nova = ({ intervalMs = 1000, warmUpMs = 0, air }: NovaOptions): Dev
     settings: {},
     baudRate: 9600,
     intervalMs,
-    speak: (timeMs) => (active && awakeSinceMs !== undefined ? measured(timeMs) : undefined),
+    speak: (timeMs) =>
+      active && awakeSinceMs !== undefined && isWorking(timeMs) ? measured(timeMs) : undefined,
     hear: (bytes, timeMs) => commands(bytes).flatMap((command) => obey(command, timeMs)),
     powerOn: (timeMs) => {
       awakeSinceMs = timeMs

@@ -10,6 +10,8 @@ const special: ReadonlySet<number> = new Set([0x7e, 0x7d, 0x11, 0x13])
 const start = 0x00
 const stop = 0x01
 const read = 0x03
+const wake = 0x11
+const clean = 0x56
 const serial = 0xd0
 const notAllowed = 0x43
 const unknownCommand = 0x02
@@ -99,6 +101,11 @@ export const sensirion = ({ intervalMs = 1000, air }: SensirionOptions): Device 
         lastSecond = second
         return measured(timeMs)
       }
+      // It does not sleep: the real one refuses to be woken.
+      case wake:
+        return answer(reply(wake, notAllowed))
+      case clean:
+        return answer(reply(clean, startedMs === undefined ? notAllowed : 0))
       case serial:
         return answer(reply(serial, 0, [...Buffer.from('SIMULATED0000001\0')]))
       default:

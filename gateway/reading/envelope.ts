@@ -13,7 +13,13 @@ export type ClockSource = keyof typeof clockSources
 
 const sourceNames = Object.keys(clockSources) as ClockSource[]
 
-/** What the signer knew of its clock: source, seconds since it was last set by it, estimated error in ms. */
+/**
+ * What the signer knew of the time of its readings. With a source, each of them is no more than `errorMs` from the
+ * truth, and the source last set the time `ageS` seconds before it, or after it where a reading had to wait for its
+ * time. With source `none` nobody vouches: an error of 0 says that nothing is known, a larger one that at least so much
+ * is in doubt, as after a jump of the clock; for readings of a boot that never knew its time, it is the interval in
+ * which that boot must lie.
+ */
 export type Clock = { readonly source: ClockSource; readonly ageS: number; readonly errorMs: number }
 
 /** Our header parameters, from the range that RFC 9052 leaves to private use. */

@@ -8,6 +8,7 @@ import { loraE5 } from './lora-e5.ts'
 import { lorawanBasicsStation } from './lorawan-basics-station.ts'
 import { lorawanGwmp } from './lorawan-gwmp.ts'
 import { meshtastic } from './meshtastic.ts'
+import { modbusRtu } from './modbus-rtu.ts'
 import { nmea } from './nmea.ts'
 import { novaSds011 } from './nova-sds011.ts'
 import { plantowerPms } from './plantower-pms.ts'
@@ -16,6 +17,7 @@ import { rak3172 } from './rak3172.ts'
 import { reyaxRylr } from './reyax-rylr.ts'
 import { rn2483 } from './rn2483.ts'
 import { rtl433 } from './rtl-433.ts'
+import { senseairS8 } from './senseair-s8.ts'
 import { sensirionSps30 } from './sensirion-sps30.ts'
 import type { Driver } from './sensors.ts'
 import { textLines } from './text-lines.ts'
@@ -29,6 +31,8 @@ export const drivers = [
   sensirionSps30,
   honeywellHpma115,
   winsenMhz19,
+  senseairS8,
+  modbusRtu,
   gqGmc,
   gyMcu680,
   textLines,

@@ -36,7 +36,8 @@ const schema = z.strictObject({
   uSvPerCpm: z.number().positive().max(1).optional(),
 })
 
-type Asked = 'nothing' | 'version' | 'counts'
+// `rest`: a version has come, of 14 or 15 characters; what is still to come of it must not be taken for counts.
+type Asked = 'nothing' | 'version' | 'rest' | 'counts'
 
 const isVersion = (bytes: Uint8Array): boolean => versionShape.test(Buffer.from(bytes).toString('latin1'))
 
@@ -77,6 +78,7 @@ export const gqGmc: Driver = {
       kind: 'cut',
       maxBytes: longestVersion,
       cut: (bytes, from): Cut => {
+        if (asked === 'rest') return { kind: 'skip', to: bytes.length }
         // What comes without being asked for is a version, or nothing.
         if (asked !== 'counts' || wide === undefined) return versionAt(bytes, from)
         const size = wide ? 4 : 2
@@ -97,13 +99,15 @@ export const gqGmc: Driver = {
     return {
       framing,
       silenceS: Math.max(200, 3 * intervalS),
-      decode: (frame) => {
+      decode: (frame, atMs) => {
         const question = asked
         asked = 'nothing'
         if (question !== 'counts' || isVersion(frame)) {
           const match = versionShape.exec(Buffer.from(frame).toString('latin1'))
           if (!match) return [{ kind: 'refused', reason: 'unknown', detail: 'no version of a GMC' }]
           wide = Number(match[1]) >= wideFrom
+          if (question === 'version') asked = 'rest'
+          askedMs = atMs
           return [{ kind: 'control', what: `version ${match[0]}` }]
         }
         if (frame.length !== (wide ? 4 : 2))

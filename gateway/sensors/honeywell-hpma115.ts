@@ -17,7 +17,11 @@ const layouts: Readonly<Record<number, readonly QuantityName[]>> = {
   5: ['pm2_5', 'pm10'],
   13: ['pm1', 'pm2_5', 'pm4', 'pm10'],
 }
-const maxBytes = 16
+
+// What it sends by itself until it is told not to: 42 4d | 00 1c | 28 bytes.
+const autoSend = [0x42, 0x4d, 0x00, 0x1c] as const
+const autoSendBytes = 32
+const maxBytes = autoSendBytes
 const maxMass = 1000
 
 const acknowledged = 0xa5
@@ -44,6 +48,16 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
     if (second === undefined) return { kind: 'wait' }
     return second === first ? { kind: 'frame', start: from, end: from + 2 } : { kind: 'skip', to: from + 1 }
   }
+  if (first === autoSend[0]) {
+    const begins = autoSend.every((byte, index) => (bytes[from + index] ?? byte) === byte)
+    if (!begins) return { kind: 'skip', to: from + 1 }
+    if (bytes.length - from < autoSendBytes) return { kind: 'wait' }
+    const sumAt = from + autoSendBytes - 2
+    const isWhole = (sum(bytes, from, sumAt) & 0xffff) === ((bytes[sumAt]! << 8) | bytes[sumAt + 1]!)
+    return isWhole
+      ? { kind: 'frame', start: from, end: from + autoSendBytes }
+      : { kind: 'skip', to: from + 1 }
+  }
   if (first !== head) return { kind: 'skip', to: from + 1 }
   if (second === undefined) return { kind: 'wait' }
   if (!(second in layouts)) return { kind: 'skip', to: from + 1 }
@@ -54,12 +68,16 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
   return { kind: 'frame', start: from, end: next === -1 || next >= end ? end : next }
 }
 
+const isAutoSent = (frame: Uint8Array): boolean =>
+  frame.length === autoSendBytes && autoSend.every((byte, index) => frame[index] === byte)
+
 const outcomeOf = (frame: Uint8Array, starting: boolean): Outcome => {
   if (frame.length === 2 && frame[0] === frame[1]) {
     if (frame[0] === acknowledged) return { kind: 'control', what: 'acknowledged' }
     if (frame[0] === refusedByte)
       return { kind: 'refused', reason: 'device-error', detail: 'the sensor refused a command' }
   }
+  if (isAutoSent(frame)) return { kind: 'control', what: 'sends by itself' }
   const layout = frame[0] === head ? layouts[frame[1]!] : undefined
   if (layout === undefined || frame.length !== frame[1]! + 3)
     return { kind: 'refused', reason: 'length', detail: `${frame.length} bytes are no whole answer` }
@@ -99,10 +117,19 @@ export const honeywellHpma115: Driver = {
       intervalMs: intervalS * 1000,
     })
     let openedMs = Number.NEGATIVE_INFINITY
+    let isTold = true
     return {
-      decode: (frame, atMs) => [outcomeOf(frame, atMs - openedMs < startUpMs)],
+      decode: (frame, atMs) => {
+        // The command to be silent was lost: it is said again.
+        if (isAutoSent(frame)) isTold = false
+        return [outcomeOf(frame, atMs - openedMs < startUpMs)]
+      },
       dialogue: {
-        turn: asking.turn,
+        turn: (nowMs) => {
+          if (!isTold) asking.opened(nowMs)
+          isTold = true
+          return asking.turn(nowMs)
+        },
         opened: (nowMs) => {
           openedMs = nowMs
           asking.opened(nowMs)

@@ -138,7 +138,7 @@ const configure = (settings: Settings, surroundings: Surroundings): Decoder => {
   const devices = devicesOf(model, list, settings.devices, surroundings)
   const read = lorawan(devices, surroundings.counters)
   // Told here, where the owner's settings are checked, and not when the first device is heard.
-  uplinkReader(model, settings, devices.nodeSettings)
+  uplinkReader(model, settings, surroundings, devices.nodeSettings)
 
   const outcomeOf = (bytes: Uint8Array, atMs: number): Outcome => {
     const message = messageIn(bytes)

@@ -139,7 +139,7 @@ const configure = (settings: Settings, surroundings: Surroundings): Decoder => {
   const devices = devicesOf(model, checked(model, schema, settings).devices, settings.devices, surroundings)
   const read = lorawan(devices, surroundings.counters)
   // Told here, where the owner's settings are checked, and not when the first device is heard.
-  uplinkReader(model, settings, devices.nodeSettings)
+  uplinkReader(model, settings, surroundings, devices.nodeSettings)
   return {
     nodeSettings: devices.nodeSettings,
     decode: (datagram, atMs) => {

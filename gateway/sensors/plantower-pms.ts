@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { QuantityName } from '../reading/quantity.ts'
 import type { Measurement } from '../reading/reading.ts'
 import { hex, sum } from './bytes.ts'
+import { dutyCycle, dutyCycleSetting, type Phase } from './duty-cycle.ts'
 import type { Cut, Driver, Example, Outcome } from './sensors.ts'
 import { checked } from './settings.ts'
 
@@ -37,9 +38,13 @@ type Layout = {
   readonly length: number
   readonly particles: readonly Word[]
   readonly climate: readonly Word[]
+  /** Word of formaldehyde in thousandths of a mg/m³, where the variant measures it. */
+  readonly formaldehyde?: Word
   /** Byte of the error code, where the variant has one. */
   readonly errorAt?: number
 }
+
+const formaldehyde: Word = [12, 'formaldehyde', 1000]
 
 // Manuals: PMS3003 (2014), PMS5003 V2.3, PMS7003 V2.5, PMS5003T/S/ST. The frame does not tell 5003 from T or S.
 const plain: Layout = {
@@ -64,10 +69,11 @@ const layouts = {
     errorAt: dataAt + 25,
   },
   // Word 12 is formaldehyde here, in place of version and error code.
-  pms5003s: { length: 0x1c, particles: plain.particles, climate: [] },
+  pms5003s: { length: 0x1c, particles: plain.particles, climate: [], formaldehyde },
   pms5003st: {
     length: 0x24,
     particles: plain.particles,
+    formaldehyde,
     climate: [
       [13, 'temperature', 10, 'signed'],
       [14, 'humidity', 10],
@@ -77,13 +83,18 @@ const layouts = {
 } satisfies Record<string, Layout>
 
 const variants = Object.keys(layouts) as (keyof typeof layouts)[]
+// PMS5003 manual V2.3: values are stable 30 s after the fan has started.
+const warmUpS = 30
+
 const schema = z.strictObject({
+  dutyCycle: dutyCycleSetting(warmUpS).describe('Sleep between measurements, in seconds.'),
   variant: z.enum(variants, `expected one of ${variants.join(', ')}`).optional(),
 })
 
 const commands = {
   wake: hex('424de400010174'),
   active: hex('424de100010171'),
+  sleep: hex('424de400000173'),
 } as const
 
 const u16 = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!
@@ -129,7 +140,7 @@ const refused = (reason: 'checksum' | 'length' | 'layout', detail: string): read
 
 const decodeAs =
   (variant: keyof typeof layouts | undefined) =>
-  (frame: Uint8Array): readonly Outcome[] => {
+  (frame: Uint8Array, phase: Phase): readonly Outcome[] => {
     if (frame.length < dataAt + 4 || frame[0] !== header[0] || frame[1] !== header[1])
       return refused('length', `${frame.length} bytes are no whole frame`)
     const length = u16(frame, lengthAt)
@@ -145,6 +156,7 @@ const decodeAs =
       )
     if (length === acknowledgement)
       return [{ kind: 'control', what: `acknowledged command ${frame[dataAt]!.toString(16)}` }]
+    if (phase === 'asleep') return [{ kind: 'control', what: 'still awake' }]
     const layout: Layout | undefined = variant
       ? layouts[variant]
       : Object.values<Layout>(layouts).find((known) => known.length === length)
@@ -154,18 +166,18 @@ const decodeAs =
         `${frame.length} bytes are no ${variant ?? 'known'} frame; check setting "variant"`,
       )
 
+    const particles = layout.formaldehyde ? [...layout.particles, layout.formaldehyde] : layout.particles
     const error = layout.errorAt === undefined ? 0 : frame[layout.errorAt]!
     if (error !== 0)
-      return [
-        { kind: 'reading', measurements: absent([...layout.particles, ...layout.climate], 'device-error') },
-      ]
+      return [{ kind: 'reading', measurements: absent([...particles, ...layout.climate], 'device-error') }]
     // Before the fan has air, a frame is all zero; real air always holds particles above 0.3 µm. A frame without
     // counts may be zero in clean air, but then its reserved words are set.
     const counts = layout.particles.length > mass.length
     const warmingUp = counts
       ? present(frame, layout.particles).every(({ value }) => value === 0)
       : sum(frame, dataAt, frame.length - 2) === 0
-    const measurements = warmingUp ? absent(layout.particles, 'warming-up') : present(frame, layout.particles)
+    const measurements =
+      warmingUp || phase === 'warming-up' ? absent(particles, 'warming-up') : present(frame, particles)
     return [{ kind: 'reading', measurements: [...measurements, ...present(frame, layout.climate)] }]
   }
 
@@ -221,6 +233,19 @@ export const plantowerPms: Driver = {
   silenceS: 30,
   framing: { kind: 'cut', maxBytes: 40, cut },
   greeting: () => [commands.wake, commands.active],
-  configure: (settings) => ({ decode: decodeAs(checked('plantower-pms', schema, settings).variant) }),
+  configure: (settings) => {
+    const { variant, dutyCycle: cycle } = checked('plantower-pms', schema, settings)
+    const decode = decodeAs(variant)
+    if (cycle === undefined) return { decode: (frame) => decode(frame, 'measuring') }
+    const { dialogue, phaseAt, heard } = dutyCycle(cycle, warmUpS, commands)
+    return {
+      decode: (frame, atMs) => {
+        heard(atMs)
+        return decode(frame, phaseAt(atMs))
+      },
+      dialogue,
+      silenceS: cycle.everyS + 2 * warmUpS,
+    }
+  },
   examples,
 }

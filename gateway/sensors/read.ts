@@ -1,8 +1,9 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
 import assert from 'node:assert/strict'
+import type { Heard } from '../reading/heard.ts'
 import { idPattern, type Reading, toValues } from '../reading/reading.ts'
-import type { Decoder, Driver, Outcome, RefusalReason, Settings, Surroundings } from './sensors.ts'
-import { type Outcomes, uplinkReader } from './uplink.ts'
+import type { Decoder, Driver, Outcome, Radio, RefusalReason, Settings, Surroundings } from './sensors.ts'
+import { type Outcomes, radioMeasurements, uplinkReader } from './uplink.ts'
 
 /** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
 export type Refusal = {
@@ -13,8 +14,24 @@ export type Refusal = {
   readonly detail: string
 }
 
-/** What one frame came to. */
-export type Read = { readonly readings: readonly Reading[]; readonly refusals: readonly Refusal[] }
+/**
+ * What a device said of the time of a reading: UTC by its own clock, whether it keeps what it cannot send, and whether
+ * it is the time of a receiver that has a fix.
+ */
+export type Told = { readonly ownMs?: number; readonly backlog?: boolean; readonly isFix?: boolean }
+
+/** What one frame came to; `told` has one for each reading, in the same order. */
+export type Read = {
+  readonly readings: readonly Reading[]
+  readonly told: readonly Told[]
+  readonly refusals: readonly Refusal[]
+  /** What nodes signed themselves. */
+  readonly frames: readonly Heard[]
+}
+
+/** How a transmission was heard, as it is signed beside a frame: scaled values, by code. */
+const scaledRadio = (radio: Radio): Heard['radio'] =>
+  toValues(radioMeasurements(radio)).flatMap((value) => (value.scaled === null ? [] : [value]))
 
 // A receiver that says 1994 has counted its 10-bit weeks past the end, and a clock without a battery starts in
 // 1970 or 2000: a time before this one is not the time. The upper end only keeps it a date.
@@ -23,6 +40,10 @@ const latestMs = Date.UTC(2200, 0, 1)
 
 const isMoment = (timeMs: number | undefined): timeMs is number =>
   timeMs !== undefined && Number.isSafeInteger(timeMs) && timeMs >= earliestMs && timeMs < latestMs
+
+// Of the device itself: a node behind a radio tells a time at which it was somewhere, not that of now.
+const isFix = ({ node, measurements }: Extract<Outcome, { kind: 'reading' }>): boolean =>
+  node === undefined && measurements.some(({ quantity, value }) => quantity === 'latitude' && value !== null)
 
 /** A decoder whose outcomes may need time: what a script makes of a payload is known when it has run. */
 export type Reader = Omit<Decoder, 'decode'> & {
@@ -35,7 +56,7 @@ export type Reader = Omit<Decoder, 'decode'> & {
  */
 export const readerOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Reader => {
   const decoder = driver.configure(settings, surroundings)
-  const readUplink = uplinkReader(driver.model, settings, decoder.nodeSettings)
+  const readUplink = uplinkReader(driver.model, settings, surroundings, decoder.nodeSettings)
   const later = async (meant: readonly Outcomes[]): Promise<readonly Outcome[]> =>
     (await Promise.all(meant)).flat()
   return {
@@ -77,25 +98,39 @@ export const toReadings = (
   receivedMs: number,
 ): Read => {
   const readings: Reading[] = []
+  const told: Told[] = []
   const refusals: Refusal[] = []
+  const frames: Heard[] = []
   const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
     void refusals.push({ sensor, model, timeMs: receivedMs, reason, detail })
 
   for (const outcome of outcomes) {
     if (outcome.kind === 'refused') refuse(sensorId, outcome.reason, outcome.detail)
+    if (outcome.kind === 'signed') {
+      const { node, publicKey, sign1, radio } = outcome
+      const sensor = `${sensorId}-${node}`
+      if (!idPattern.test(sensor))
+        refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+      else frames.push({ receivedMs, sensor, model, radio: scaledRadio(radio), publicKey, sign1 })
+    }
     if (outcome.kind !== 'reading' || outcome.measurements.length === 0) continue
     const sensor = outcome.node === undefined ? sensorId : `${sensorId}-${outcome.node}`
     const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
     else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
-    else
+    else {
+      const own = isMoment(outcome.timeMs)
+        ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }
+        : {}
+      told.push(own)
       readings.push({
         sensor,
         model,
-        timeMs: isMoment(outcome.timeMs) ? outcome.timeMs : receivedMs,
+        timeMs: own.ownMs ?? receivedMs,
         values: toValues(outcome.measurements),
       })
+    }
   }
-  return { readings, refusals }
+  return { readings, told, refusals, frames }
 }

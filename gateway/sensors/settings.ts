@@ -49,7 +49,9 @@ export const checked = <Schema extends z.ZodType>(
 ): z.output<Schema> => {
   const result = schema.safeParse(settings)
   if (result.success) return result.data
-  const issue = result.error.issues[0]!
+  // A misspelt name explains why the right one is missing.
+  const { issues } = result.error
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!
   if (issue.code === 'unrecognized_keys') {
     const [key = ''] = issue.keys
     throw new SettingError(

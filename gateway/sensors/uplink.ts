@@ -6,8 +6,9 @@ import { fromScaled, type QuantityName, quantityCoded } from '../reading/quantit
 import type { Measurement } from '../reading/reading.ts'
 import { cayenneLpp } from './cayenne-lpp.ts'
 import { maxScriptBytes, type ScriptRunner, scriptDecoder, scriptRunner } from './script.ts'
-import type { Outcome, Radio, Settings, Uplink } from './sensors.ts'
+import type { Outcome, Radio, Settings, Surroundings, Uplink } from './sensors.ts'
 import { checked } from './settings.ts'
+import { isSignedFrame, signedNodeReader, signedSetting } from './signed-node.ts'
 import { textDecoder, textSettings } from './text-lines.ts'
 
 const compiles = (code: string): boolean => {
@@ -48,6 +49,7 @@ export const uplinkSettings = {
   nodes: z.array(z.string().max(64), 'expected a list of node names').max(1000).optional(),
   payload: payload.default('auto'),
   text: textSettings.prefault({}),
+  signed: signedSetting,
 }
 
 const schema = z
@@ -160,14 +162,16 @@ export type UplinkReader = (uplink: Uplink) => Outcomes
 export const uplinkReader = (
   model: string,
   settings: Settings,
+  surroundings: Surroundings,
   nodeSettings: ReadonlyMap<string, Settings> = new Map(),
 ): UplinkReader => {
   const runner = scriptRunner()
+  const { nodes, signed } = checked(model, schema, settings)
+  const readSigned = signedNodeReader(signed, surroundings)
   const readerOf = (whose: string, own: Settings): PayloadReader => {
     const known = checked(whose, schema, { ...settings, ...own })
     return payloadKinds[known.payload](known, runner)
   }
-  const { nodes } = checked(model, schema, settings)
   const allowed = nodes && new Set(nodes)
   const common = readerOf(model, {})
   const readers = new Map(
@@ -175,9 +179,10 @@ export const uplinkReader = (
   )
 
   return (uplink) => {
-    const { node, radio } = uplink
+    const { node, payload, radio } = uplink
     if (allowed && !allowed.has(node))
       return [{ kind: 'refused', reason: 'not-configured', detail: `node ${node} is not in setting "nodes"` }]
+    if (signed.length > 0 && isSignedFrame(payload)) return [readSigned(uplink)]
     const said = (readers.get(node) ?? common)(uplink)
     return said instanceof Promise
       ? said.then((outcomes) => withRadio(node, outcomes, radio))

@@ -2,6 +2,7 @@ import { edge } from './edge.ts'
 import { encoding } from './encode.ts'
 import { ingest } from './ingest.ts'
 import { journal } from './journal.ts'
+import { linking } from './link.ts'
 import type { Measurement } from './measurement.ts'
 import { memory } from './memory.ts'
 import { nodeRed } from './node-red.ts'
@@ -20,6 +21,7 @@ export const all: readonly Measurement[] = [
   journal,
   ingest,
   store,
+  linking,
   edge,
   memory,
   nodeRed,

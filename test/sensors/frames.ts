@@ -14,6 +14,7 @@ export const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text
 export const surroundings = (): Surroundings => {
   const held = new Map<string, number>()
   return {
+    network: 'testnet',
     counters: { get: (name) => held.get(name), set: (name, value) => void held.set(name, value) },
     secret: (path) => {
       throw new Error(`there is no secret in ${path}`)

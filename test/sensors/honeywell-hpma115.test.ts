@@ -42,3 +42,17 @@ test('it is told to be silent and to measure, and then asked; the first seconds 
   expect(measurementsOf(decoder.decode(frame, 5_999))).toEqual({ pm2_5: 'warming-up', pm10: 'warming-up' })
   expect(measurementsOf(decoder.decode(frame, 6_000))).toEqual({ pm2_5: 48, pm10: 49 })
 })
+
+test('one that sends by itself is told again to be silent', () => {
+  const frame = new Uint8Array(32)
+  frame.set([0x42, 0x4d, 0x00, 0x1c, 0, 3, 0, 4])
+  const total = frame.reduce((sum, byte) => sum + byte, 0)
+  frame.set([total >> 8, total & 0xff], 30)
+  expect(decode(driver, frame)).toEqual([{ kind: 'control', what: 'sends by itself' }])
+  const decoder = driver.configure({ intervalS: 60 }, surroundings())
+  decoder.dialogue!.opened(0)
+  for (const nowMs of [0, 200, 400]) decoder.dialogue!.turn(nowMs)
+  expect(decoder.dialogue!.turn(1000).send).toBeUndefined()
+  decoder.decode(frame, 1100)
+  expect(Buffer.from(decoder.dialogue!.turn(1100).send!).toString('hex')).toBe('68012077')
+})

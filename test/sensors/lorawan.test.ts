@@ -235,6 +235,7 @@ describe('frame counters', () => {
   test('a counter that cannot be kept on disk lets no frame through', () => {
     const { secret, counters } = surroundings()
     const full = {
+      network: 'testnet',
       secret,
       counters: {
         ...counters,

@@ -63,6 +63,7 @@ describe('Plantower', () => {
       n2_5: 40,
       n5: 30,
       n10: 20,
+      formaldehyde: 0.012,
       temperature: -5.5,
       humidity: 45.1,
     })
@@ -70,7 +71,10 @@ describe('Plantower', () => {
 
   test('formaldehyde of a 5003S is not taken for an error code', () => {
     const bytes = frame(0x1c, [1, 2, 3, 4, 5, 6, 700, 60, 50, 40, 30, 20, 0x0012])
-    expect(measurementsOf(decode(driver, bytes, { variant: 'pms5003s' })).pm2_5).toBe(5)
+    expect(measurementsOf(decode(driver, bytes, { variant: 'pms5003s' }))).toMatchObject({
+      pm2_5: 5,
+      formaldehyde: 0.018,
+    })
     expect(measurementsOf(decode(driver, bytes)).pm2_5).toBe('device-error')
   })
 

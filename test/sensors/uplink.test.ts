@@ -120,7 +120,7 @@ const uplink = (payload: Uint8Array | string, node = 'n', port = 2) => ({
 const radio = { rssi: -70 }
 
 const script = (code: string, more: Settings = {}): UplinkReader =>
-  uplinkReader('test', { payload: 'script', script: code, ...more })
+  uplinkReader('test', { payload: 'script', script: code, ...more }, surroundings())
 const detailsOf = (outcomes: readonly Outcome[]): string[] =>
   outcomes.flatMap((one) => (one.kind === 'refused' ? [one.detail] : []))
 
@@ -223,7 +223,7 @@ describe('a script', () => {
     )
     expect(() => script("import('node:fs')")).toThrow(/expected a decoder without the word import/)
     expect(() => script(' '.repeat(maxScriptBytes + 1))).toThrow(/expected at most 131072 characters/)
-    expect(() => uplinkReader('test', { payload: 'script' })).toThrow(
+    expect(() => uplinkReader('test', { payload: 'script' }, surroundings())).toThrow(
       /setting "script": expected the text of a dec/,
     )
   })
@@ -333,6 +333,7 @@ describe('a hostile script', () => {
     const read = uplinkReader(
       'test',
       { payload: 'script', script: good },
+      surroundings(),
       new Map([['bad', { script: 'function decodeUplink() { for (;;); }' }]]),
     )
     const [bad, fine] = await Promise.all([read(uplink('x', 'bad')), read(uplink(Uint8Array.of(5), 'fine'))])
@@ -360,6 +361,7 @@ describe('a node’s own settings', () => {
     const read = uplinkReader(
       'test',
       { text: { columns: ['temperature'] } },
+      surroundings(),
       new Map([
         ['lpp', { payload: 'cayenne-lpp' }],
         ['rain', { text: { columns: ['rain'] } }],
@@ -373,13 +375,13 @@ describe('a node’s own settings', () => {
   })
 
   test('that cannot be used are told at the start, with the node', () => {
-    expect(() => uplinkReader('test', {}, new Map([['roof', { payload: 'script' }]]))).toThrow(
-      /^test: node roof: setting "script": expected the text of a decoder/,
-    )
+    expect(() =>
+      uplinkReader('test', {}, surroundings(), new Map([['roof', { payload: 'script' }]])),
+    ).toThrow(/^test: node roof: setting "script": expected the text of a decoder/)
   })
 
   test('the signal goes with the climate, not with the private position', () => {
-    const read = uplinkReader('test', { payload: 'cayenne-lpp' })
+    const read = uplinkReader('test', { payload: 'cayenne-lpp' }, surroundings())
     expect(read(uplink(hex('026700ff' + '018806765ff2960a0003e8')))).toMatchObject([
       { node: 'n', measurements: [{ quantity: 'temperature' }, { quantity: 'rssi' }] },
       { node: 'n-gps', measurements: [{}, {}, {}] },

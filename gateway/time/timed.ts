@@ -1,0 +1,245 @@
+/** The stage between devices and sealer: each reading gets its time, or waits on disk until there is one. */
+import type { Clock } from '../reading/envelope.ts'
+import { quantityCoded } from '../reading/quantity.ts'
+import type { Reading } from '../reading/reading.ts'
+import type { Sealer } from '../sign/sign.ts'
+import { earliestMs, type Seen, type Stamp, type TimeStatus } from './time.ts'
+import type { Timekeeper } from './timekeeper.ts'
+import type { Untimed } from './untimed.ts'
+
+/** How it is with time, and with the readings that want some. */
+export type TimedStatus = TimeStatus & {
+  /** Readings that wait for their time. */
+  readonly waiting: number
+  /** Readings that were thinned out while they waited, since the disk was first used. */
+  readonly thinned: number
+  /** Readings since the start of which nothing tells the time. */
+  readonly dropped: number
+}
+
+/** When what waits goes to disk: whichever comes first, as with envelopes. */
+export type WaitLimits = { readonly maxReadings: number; readonly maxAgeMs: number }
+
+export type Timed = {
+  /** Takes what a device gave; a slow disk slows the device down. `isFix` tells a time by a receiver that has a fix. */
+  take(seen: Seen, isFix?: boolean): Promise<void>
+  /** What an envelope with these readings declares; of now, where there are none. */
+  clock(readings?: readonly Reading[]): Clock
+  /** Puts on disk what waits in memory; nothing is signed any more. */
+  close(): Promise<void>
+  readonly status: TimedStatus
+}
+
+// A hub takes nothing that is five minutes ahead of it, and no device has measured what has not been yet.
+const mostAheadMs = 60_000
+const mostBehindMs = 24 * 3_600_000
+
+/** The device's own time, where it can be: not after it was received, nor long before unless it keeps a backlog. */
+export const believedMs = ({ ownMs, backlog }: Seen, received: Stamp): number | undefined => {
+  if (ownMs === undefined || ownMs < earliestMs) return undefined
+  const { utcMs, clock } = received
+  if (ownMs > utcMs + clock.errorMs + mostAheadMs) return undefined
+  return backlog || ownMs >= utcMs - clock.errorMs - mostBehindMs ? ownMs : undefined
+}
+
+/** Beyond this, time that was corrected back is not made up for: what was signed before was wrong, and said how much. */
+const mostHeldBackMs = 3_600_000
+/** Sensors whose last time is remembered; radio networks can have any number. */
+const maxSensors = 10_000
+
+const sourceOrder: readonly Clock['source'][] = ['none', 'rtc', 'gnss', 'ntp']
+
+/** The least of what is known of several: the worst source, the oldest age, the largest error. */
+const leastOf = (clocks: readonly Clock[]): Clock =>
+  clocks.reduce((worst, one) => ({
+    source: sourceOrder.indexOf(one.source) < sourceOrder.indexOf(worst.source) ? one.source : worst.source,
+    ageS: Math.max(worst.ageS, one.ageS),
+    errorMs: Math.max(worst.errorMs, one.errorMs),
+  }))
+
+const isPrivate = ({ reading }: Seen): boolean =>
+  reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true)
+
+// A disk that did not take an envelope, or did not give a record, is asked again.
+const retryMs = 10_000
+
+/** Readings in memory while the disk takes nothing, at most. */
+const maxHeld = 20_000
+
+/** A stage for one station. `writable` tells whether the outbox takes envelopes; timers are handed in by `after`. */
+export const createTimed = ({
+  timekeeper,
+  untimed,
+  seal,
+  writable,
+  limits,
+  log,
+  failed,
+  after = (ms, run) => {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
+}: {
+  readonly timekeeper: Timekeeper
+  readonly untimed: Untimed
+  readonly seal: Sealer
+  readonly writable: () => boolean
+  readonly limits: WaitLimits
+  readonly log: (message: string) => void
+  readonly failed: (error: unknown) => void
+  readonly after?: (ms: number, run: () => void) => () => void
+}): Timed => {
+  const clocks = new WeakMap<Reading, Clock>()
+  const newest = new Map<string, { readonly boot: string; readonly atMs: number; readonly utcMs: number }>()
+  let buffer: Seen[] = []
+  let cancel: (() => void) | undefined
+  let putting: Promise<void> = Promise.resolve()
+  let onTheWay = 0
+  let closing = false
+  let cancelRetry: (() => void) | undefined
+  let dropped = 0
+  // What waits goes first: until nothing does, everything waits.
+  let direct = untimed.waiting === 0
+  let draining: Promise<void> | undefined
+
+  for (const [boot, lastMs] of untimed.boots) timekeeper.lasted(boot, lastMs)
+
+  /** A sensor's times go forward. After a correction back they run at half speed, and the error says so. */
+  const inOrder = (sensor: string, boot: string, atMs: number, stamp: Stamp): Stamp => {
+    const last = newest.get(sensor)
+    let { utcMs, clock } = stamp
+    if (last !== undefined && last.utcMs - utcMs < mostHeldBackMs) {
+      const passedMs = boot === last.boot ? Math.max(0, atMs - last.atMs) : 0
+      const leastMs = last.utcMs + Math.max(1, Math.floor(passedMs / 2))
+      if (leastMs > utcMs) {
+        clock = { ...clock, errorMs: clock.errorMs + leastMs - utcMs }
+        utcMs = leastMs
+      }
+    }
+    newest.delete(sensor)
+    newest.set(sensor, { boot, atMs, utcMs })
+    if (newest.size > maxSensors) newest.delete(newest.keys().next().value!)
+    return { utcMs, clock }
+  }
+
+  const stamped = (seen: Seen, boot: string, received: Stamp): Reading => {
+    const { reading, atMs } = seen
+    const own = believedMs(seen, received)
+    const { utcMs, clock } =
+      own === undefined
+        ? inOrder(reading.sensor, boot, atMs, received)
+        : { utcMs: own, clock: received.clock }
+    const timed = { ...reading, timeMs: utcMs }
+    clocks.set(timed, clock)
+    return timed
+  }
+
+  const holdLess = (): void => {
+    const before = buffer.length
+    const half = before >> 1
+    buffer = buffer.filter((_, at) => at >= half || at % 2 === 1)
+    dropped += before - buffer.length
+  }
+
+  /** Puts the buffer on disk. One record is of one kind, so that it becomes one envelope. */
+  const put = async (): Promise<void> => {
+    cancel?.()
+    cancel = undefined
+    if (buffer.length === 0) return
+    if (!untimed.writable) {
+      if (buffer.length > maxHeld) holdLess()
+      wait()
+      return
+    }
+    const taken = buffer
+    buffer = []
+    onTheWay += taken.length
+    const before = putting
+    putting = (async () => {
+      for (let at = 0; at < taken.length; at += limits.maxReadings) {
+        const some = taken.slice(at, at + limits.maxReadings)
+        for (const kind of [false, true]) {
+          const alike = some.filter((seen) => isPrivate(seen) === kind)
+          if (alike.length > 0) await untimed.put(timekeeper.boot, alike)
+          onTheWay -= alike.length
+        }
+      }
+    })()
+    putting.catch(failed)
+    await before
+  }
+
+  const wait = (): void => {
+    cancel ??= after(limits.maxAgeMs, () => void put().catch(failed))
+  }
+
+  const signRecord = async (boot: string, seen: readonly Seen[]) => {
+    if (closing || !writable()) return 'stays'
+    const first = timekeeper.of(boot, seen[0]!.atMs)
+    if (first === undefined) {
+      dropped += seen.length
+      log(`${seen.length} readings are dropped: nothing bounds the time of the boot they were received in`)
+      return 'dropped'
+    }
+    for (const one of seen) await seal.add(stamped(one, boot, timekeeper.of(boot, one.atMs) ?? first))
+    await seal.flush()
+    return 'signed'
+  }
+
+  /** Signs all that waits, what comes meanwhile included; from then on nothing waits any more. */
+  const drain = async (): Promise<void> => {
+    while (!direct && !closing) {
+      await put()
+      await putting
+      const all = untimed.waiting === 0 || (await untimed.drain(signRecord))
+      if (all && buffer.length + onTheWay + untimed.waiting === 0) direct = true
+      else if ((!all || !untimed.writable) && !closing) {
+        cancelRetry = after(retryMs, start)
+        return
+      }
+    }
+  }
+  const start = (): void => {
+    draining ??= drain()
+      .catch(failed)
+      .finally(() => {
+        draining = undefined
+      })
+  }
+  if (!direct) timekeeper.whenKnown(start)
+
+  return {
+    take: async (seen, isFix = false) => {
+      if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
+      const received = direct ? timekeeper.at(seen.atMs) : undefined
+      if (received !== undefined) return seal.add(stamped(seen, timekeeper.boot, received))
+      if (direct) {
+        direct = false
+        timekeeper.whenKnown(start)
+      }
+      buffer.push(seen)
+      wait()
+      if (buffer.length >= limits.maxReadings) await put()
+    },
+    clock: (readings = []) => {
+      const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
+      return said.length > 0 ? leastOf(said) : timekeeper.clock()
+    },
+    close: async () => {
+      closing = true
+      cancelRetry?.()
+      await put()
+      cancel?.()
+      await putting
+      await draining
+    },
+    get status() {
+      return {
+        ...timekeeper.status,
+        waiting: untimed.waiting + buffer.length + onTheWay,
+        thinned: untimed.thinned,
+        dropped,
+      }
+    },
+  }
+}
