@@ -92,7 +92,7 @@ export const basicsStation = ({ seed, nodes, nodeIntervalMs = 5000 }: BasicsStat
 
 /** A station that hears three nodes: text, readings in CBOR, and Cayenne. */
 export const basicsStationKind: Kind = {
-  sensor: 'lorawan-lns',
+  sensor: 'lns',
   make: (site) =>
     basicsStation({
       seed: site.seed,

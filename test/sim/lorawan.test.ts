@@ -77,7 +77,7 @@ test.for(Object.entries(makers))(
     onTestFinished(() => outlet.unplug())
     const kept: Reading[] = []
     // The file of counters is that of one station, over all of its restarts.
-    const around = surroundingsIn(temporaryDirectory())
+    const around = surroundingsIn(temporaryDirectory(), 'test')
     const start = () => {
       const ending = new AbortController()
       const reader = readDevice({
@@ -162,8 +162,8 @@ test.for(Object.entries(makers))(
       const decoder = decoderOf(driverOf(device.model), device.settings, around)
       return messages.slice(from).flatMap(({ bytes }) => decoder.decode(bytes, 3_600_000))
     }
-    expect(readingsIn(read(surroundingsIn(directory), 0))).toHaveLength(12)
-    const replayed = read(surroundingsIn(directory), 0)
+    expect(readingsIn(read(surroundingsIn(directory, 'test'), 0))).toHaveLength(12)
+    const replayed = read(surroundingsIn(directory, 'test'), 0)
     expect(readingsIn(replayed)).toEqual([])
     expect(replayed.flatMap((one) => (one.kind === 'refused' ? [one.reason] : []))).toEqual(
       Array.from({ length: 12 }, () => 'replay'),
