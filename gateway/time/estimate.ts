@@ -156,7 +156,7 @@ export const createEstimate = (known: {
       source: 'ntp',
       atMs: momentMs,
       utcMs: sync.syncedMs,
-      errorMs: sync.errorMs + Math.min(drifted, sync.slewMs) + unclearMs + noiseMs,
+      errorMs: sync.errorMs + Math.min(drifted, sync.slewMs) + unclearMs * (1 + driftRate) + noiseMs,
       setMs: momentMs,
       systemMs: good.systemMs,
       slewMs: sync.slewMs,

@@ -173,6 +173,14 @@ export const createTimed = ({
     cancel ??= after(limits.maxAgeMs, () => void put().catch(failed))
   }
 
+  // An envelope declares the least of what is known of its readings: it holds those of one source.
+  let source: Clock['source'] | undefined
+  const sign = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
+    if (source !== undefined && source !== received.clock.source) await seal.flush()
+    source = received.clock.source
+    await seal.add(stamped(seen, boot, received))
+  }
+
   const signRecord = async (boot: string, seen: readonly Seen[]) => {
     if (closing || !writable()) return 'stays'
     const first = timekeeper.of(boot, seen[0]!.atMs)
@@ -181,7 +189,7 @@ export const createTimed = ({
       log(`${seen.length} readings are dropped: nothing bounds the time of the boot they were received in`)
       return 'dropped'
     }
-    for (const one of seen) await seal.add(stamped(one, boot, timekeeper.of(boot, one.atMs) ?? first))
+    for (const one of seen) await sign(one, boot, timekeeper.of(boot, one.atMs) ?? first)
     await seal.flush()
     return 'signed'
   }
@@ -212,7 +220,7 @@ export const createTimed = ({
     take: async (seen, isFix = false) => {
       if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
       const received = direct ? timekeeper.at(seen.atMs) : undefined
-      if (received !== undefined) return seal.add(stamped(seen, timekeeper.boot, received))
+      if (received !== undefined) return sign(seen, timekeeper.boot, received)
       if (direct) {
         direct = false
         timekeeper.whenKnown(start)
