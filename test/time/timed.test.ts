@@ -441,7 +441,7 @@ test('a machine that sleeps keeps its time, and its readings theirs', async () =
 test('what waits is bounded in bytes: every second of the oldest goes, and is counted', async () => {
   const directory = temporaryDirectory()
   const world = simulatedMachine({ client: 'timesyncd', systemUtcMs: 0 })
-  const station = await stationOn(directory, world.machine, { maxBytes: 1 << 17 })
+  const station = await stationOn(directory, world.machine, { maxBytes: 1 << 16 })
   const count = 30_000
   for (let n = 0; n < count; n++) {
     world.advance(1000)
