@@ -161,6 +161,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     connect: options.connect,
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
+    now: timekeeper.utcMs,
     describe: () => ({
       ...publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),

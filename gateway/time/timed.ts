@@ -141,7 +141,26 @@ export const createTimed = ({
     dropped += before - buffer.length
   }
 
-  /** Puts the buffer on disk. One record is of one kind, so that it becomes one envelope. */
+  /** Puts on disk what waits by now. One record is of one kind, so that it becomes one envelope. */
+  const putAll = async (): Promise<void> => {
+    const taken = buffer
+    buffer = []
+    onTheWay += taken.length
+    const left: Seen[] = []
+    for (let at = 0; at < taken.length; at += limits.maxReadings) {
+      const some = taken.slice(at, at + limits.maxReadings)
+      for (const kind of [false, true]) {
+        const alike = some.filter((seen) => isPrivate(seen) === kind)
+        if (alike.length > 0 && !(await untimed.put(timekeeper.boot, alike))) left.push(...alike)
+      }
+    }
+    onTheWay -= taken.length
+    if (left.length === 0) return
+    buffer = [...left, ...buffer]
+    wait()
+  }
+
+  /** Puts the buffer on disk, after what is on its way; waits for that: sensors may be one commit ahead, no more. */
   const put = async (): Promise<void> => {
     cancel?.()
     cancel = undefined
@@ -151,20 +170,8 @@ export const createTimed = ({
       wait()
       return
     }
-    const taken = buffer
-    buffer = []
-    onTheWay += taken.length
     const before = putting
-    putting = (async () => {
-      for (let at = 0; at < taken.length; at += limits.maxReadings) {
-        const some = taken.slice(at, at + limits.maxReadings)
-        for (const kind of [false, true]) {
-          const alike = some.filter((seen) => isPrivate(seen) === kind)
-          if (alike.length > 0) await untimed.put(timekeeper.boot, alike)
-          onTheWay -= alike.length
-        }
-      }
-    })()
+    putting = before.then(putAll)
     putting.catch(failed)
     await before
   }

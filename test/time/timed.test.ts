@@ -30,7 +30,7 @@ const journalAt = (directory: string, segmentBytes = 1 << 18) =>
 const stationOn = async (
   directory: string,
   machine: Machine,
-  { maxBytes = 1 << 24, signing = (_seq: number): void => undefined } = {},
+  { maxBytes = 1 << 24, signing = (_seq: number): void => undefined, openLog = journalAt } = {},
 ) => {
   const logged: string[] = []
   let failure: unknown
@@ -66,7 +66,7 @@ const stationOn = async (
   })
   const untimed = await openUntimed({
     directory: join(directory, 'untimed'),
-    openLog: (path) => openLasting({ open: () => journalAt(path, 1 << 15) }),
+    openLog: (path) => openLasting({ open: () => openLog(path, 1 << 15), longestBackoffMs: 20 }),
     maxBytes,
     signed: () => outbox.head.seq,
     log: (line) => logged.push(line),
@@ -463,4 +463,31 @@ test('what waits is bounded in bytes: every second of the oldest goes, and is co
   expect(names[100]! - names[0]!).toBeGreaterThan(150)
   for (const { name, timeMs } of signed)
     expect(Math.abs(timeMs - (startMs + 1000 * (name + 1)))).toBeLessThan(10)
+})
+
+test('a disk that takes nothing at first costs no reading', async () => {
+  const directory = temporaryDirectory()
+  const world = simulatedMachine({ client: 'timesyncd', systemUtcMs: 0 })
+  let full = true
+  const openLog: typeof journalAt = (path, bytes) =>
+    full
+      ? Promise.reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }))
+      : journalAt(path, bytes)
+  const station = await stationOn(directory, world.machine, { openLog })
+  for (let n = 0; n < 120; n++) {
+    world.advance(1000)
+    await station.take(world)
+  }
+  await station.fire()
+  expect(existsSync(join(directory, 'untimed'))).toBe(false)
+  expect(station.timed.status).toMatchObject({ waiting: 120, dropped: 0 })
+  full = false
+  await until('the disk is back', 5, async () => (station.untimed.writable ? true : undefined))
+  await station.fire()
+  expect(station.untimed.waiting).toBe(120)
+  world.synchronise()
+  station.timekeeper.look()
+  await drained(station)
+  await station.close()
+  inOrder(await signedIn(directory), 120)
 })
