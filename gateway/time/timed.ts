@@ -13,7 +13,7 @@ export type TimedStatus = TimeStatus & {
   readonly waiting: number
   /** Readings that were thinned out while they waited, since the disk was first used. */
   readonly thinned: number
-  /** Readings since the start of which nothing tells the time. */
+  /** Readings since the start of which nothing tells the time, or for which neither disk nor memory had room. */
   readonly dropped: number
 }
 
