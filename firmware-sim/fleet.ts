@@ -51,12 +51,25 @@ export const fleet = ({
     const random = generator(seed + 7919 * index)
     const integer = (): number => Math.floor(random() * 2 ** 31)
     const place = around(centre, radiusKm, random)
+    const sensors = new Map<string, number>()
+    /** The usual name of a kind; a second one of that name has a number. */
+    const nameOf = (usual: string): string => {
+      const count = (sensors.get(usual) ?? 0) + 1
+      sensors.set(usual, count)
+      return count === 1 ? usual : `${usual}${count}`
+    }
     const mix = index === 0 ? first : mixes[Math.floor(random() * mixes.length)]!
     return {
       name: `sim-${String(index + 1).padStart(3, '0')}`,
       place,
       sensors: mix.map(
-        (kind): SensorPlan => ({ sensor: kinds[kind].sensor, kind, seed: integer(), intervalMs, warmUpMs }),
+        (kind): SensorPlan => ({
+          sensor: nameOf(kinds[kind].sensor),
+          kind,
+          seed: integer(),
+          intervalMs,
+          warmUpMs,
+        }),
       ),
     }
   })

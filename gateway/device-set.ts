@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Device, type RunningDevice, readDevice } from './device.ts'
 import type { SensorStatus } from './health/status.ts'
 import type { LinkClock } from './link/supervise.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import type { Told } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
@@ -39,6 +40,7 @@ export const runDevices = (
   parts: {
     readonly surroundings: Surroundings
     readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
+    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void>
     /** Stamps what the links receive. */
     readonly clock?: LinkClock
     /** The state of a device may have changed. */

@@ -2,9 +2,10 @@
 import type { SensorStatus } from './health/status.ts'
 import type { Opener } from './link/link.ts'
 import { type LinkClock, supervise } from './link/supervise.ts'
+import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
-import { decoderOf, type Refusal, type Told, toReadings } from './sensors/read.ts'
+import { type Refusal, readerOf, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
 
 /** One configured device. */
@@ -30,6 +31,7 @@ export const readDevice = ({
   device,
   surroundings,
   take,
+  takeFrame,
   refused,
   clock,
   changed = () => undefined,
@@ -38,6 +40,8 @@ export const readDevice = ({
   readonly surroundings: Surroundings
   /** `atMs` is when it was received, by the link's steady clock; `told` what the device said of its time. */
   readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
+  /** Gets each frame that a node signed itself, in order with the readings. */
+  readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
   readonly clock?: LinkClock
@@ -46,7 +50,7 @@ export const readDevice = ({
 }): RunningDevice => {
   const { id, model, settings, opener } = device
   const driver = driverOf(model)
-  const decoder = decoderOf(driver, settings, surroundings)
+  const decoder = readerOf(driver, settings, surroundings)
   const link = supervise({
     opener,
     framing: decoder.framing ?? driver.framing,
@@ -68,26 +72,29 @@ export const readDevice = ({
     lastReadingMs: null as number | null,
   }
   let takenSinceMs: number | undefined
+  const taken = async (taking: Promise<void> | undefined, receivedMs: number): Promise<void> => {
+    status.readings += 1
+    if (status.lastReadingMs === null) changed()
+    status.lastReadingMs = receivedMs
+    takenSinceMs = performance.now()
+    await taking
+    takenSinceMs = undefined
+  }
   return {
     status,
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
     run: async (signal) => {
       for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
-        const said = toReadings(model, id, decoder.decode(bytes, atMs), receivedMs)
+        const said = toReadings(model, id, await decoder.decode(bytes, atMs), receivedMs)
         for (const refusal of said.refusals) {
           status.refused += 1
           status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1
           status.lastRefusal = refusal
           refused?.(refusal)
         }
-        for (const [at, reading] of said.readings.entries()) {
-          status.readings += 1
-          if (status.lastReadingMs === null) changed()
-          status.lastReadingMs = receivedMs
-          takenSinceMs = performance.now()
-          await take(reading, atMs, said.told[at]!)
-          takenSinceMs = undefined
-        }
+        for (const [at, reading] of said.readings.entries())
+          await taken(take(reading, atMs, said.told[at]!), receivedMs)
+        for (const frame of said.frames) await taken(takeFrame?.(frame, atMs), receivedMs)
       }
     },
   }

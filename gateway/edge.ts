@@ -13,6 +13,7 @@ import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
+import type { Heard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
@@ -70,6 +71,9 @@ export type Edge = {
 const untimedBytes = 16 * 2 ** 20
 const untimedSizes = { segmentBytes: 2 ** 18, maxRecordBytes: 2 ** 14 } as const
 
+// Frames that wait for the time, at most; older ones go.
+const maxEarlyFrames = 1_000
+
 // A commit to a worn SD card takes seconds at times; a minute is no commit any more.
 const stuckMs = 60_000
 
@@ -115,19 +119,39 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   const timed = createTimed({
     timekeeper,
     untimed,
-    seal: sealer,
+    seal: {
+      ...sealer,
+      add: async (reading) => {
+        options.emitted?.(reading.sensor, reading.timeMs)
+        await sealer.add(reading)
+      },
+    },
     writable: () => outbox.writable,
     limits: options.limits,
     log,
     failed: fail,
   })
 
+  // Frames of nodes that came before the time was known: in memory, for they are few.
+  let early: { readonly frame: Heard; readonly atMs: number }[] = []
+  const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
+    const stamp = timekeeper.at(atMs)
+    if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
+    if (early.length === 0)
+      timekeeper.whenKnown(() => {
+        const waiting = early
+        early = []
+        for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
+      })
+    early.push({ frame, atMs })
+    if (early.length > maxEarlyFrames) early.shift()
+  }
+
   const devices = runDevices(
     options.devices,
     {
       surroundings: options.surroundings,
       take: async (reading, atMs, { isFix, ...told }) => {
-        options.emitted?.(reading.sensor, reading.timeMs)
         await timed.take({ reading, atMs, ...told }, isFix)
       },
       clock: {
@@ -135,6 +159,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         steadyMs: timekeeper.steadyMs,
         sleep: (ms, over) => sleep(ms, undefined, { signal: over }),
       },
+      takeFrame,
       changed: () => relay.changed(),
       failed: fail,
     },

@@ -1,6 +1,13 @@
 /** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, sensors, config. */
+import { enableCompileCache } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { exitCodes, explain } from './exit.ts'
+
+// Compiling and stripping types is most of what starting costs, in time and in memory: done once for each version. In the
+// user's own cache, for what lies there is run.
+enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'groundtruth', 'compiled'))
 
 const packageVersion = '0.1.0'
 

@@ -88,7 +88,7 @@ export const startStation = (options: StationOptions, signal: AbortSignal): Prom
         ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
       },
       clock: systemClock,
-      surroundings: surroundingsIn(directory),
+      surroundings: surroundingsIn(directory, network),
       longestBackoffMs: config.broker.retryS * 1000,
       hubKey: hubKeyOf(network, options.hubKey ?? config.hubKey, {
         read: () => (existsSync(pinnedPath) ? readFileSync(pinnedPath, 'utf8').trim() : undefined),

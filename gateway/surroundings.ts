@@ -35,13 +35,15 @@ export const fileCounters = (path: string): Counters => {
 }
 
 /** For a station whose state is in `directory`. */
-export const surroundingsIn = (directory: string): Surroundings => ({
+export const surroundingsIn = (directory: string, network: string): Surroundings => ({
+  network,
   counters: fileCounters(join(directory, 'counters.json')),
   secret: readSecret,
 })
 
-/** For a look at settings alone: nothing is counted. */
+/** For a look at settings and at what devices say: nothing is counted, and frames are of no network. */
 export const checkingSurroundings: Surroundings = {
+  network: '',
   counters: { get: () => undefined, set: () => undefined },
   secret: readSecret,
 }

@@ -8,6 +8,7 @@ import { holdPositions } from '#gateway/reading/contents.ts'
 import type { Signer } from '#gateway/reading/cose.ts'
 import { type Dropped, droppedContentType, encodeDropped } from '#gateway/reading/dropped.ts'
 import { envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
+import { encodeHeard, type Heard, heardContentType } from '#gateway/reading/heard.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { inclusionProof, leafHash, treeRoot } from '#gateway/reading/merkle.ts'
 import { encodeReadings } from '#gateway/reading/payload.ts'
@@ -91,7 +92,8 @@ export const openWorld = (net: string = network) => {
     },
     /**
      * Signs an envelope; `lose` makes it one that the hub never receives, `prev` one that follows another, `declared`
-     * one whose station counts wrongly from here on, `dropped` one that declares others lost and has no readings. `withheld` is what the hub takes it for; by default the truth.
+     * one whose station counts wrongly from here on, `dropped` one that declares others lost and has no
+     * readings, `frames` one that holds what nodes signed. `withheld` is what the hub takes it for; by default the truth.
      */
     sign: (
       station: string,
@@ -102,6 +104,7 @@ export const openWorld = (net: string = network) => {
         prev?: Uint8Array
         declared?: number
         dropped?: Dropped
+        frames?: readonly Heard[]
       } = {},
     ) => {
       const state = stations.get(station)!
@@ -112,10 +115,15 @@ export const openWorld = (net: string = network) => {
         clock: { source: 'ntp', ageS: 9, errorMs: 4 },
         withheld: state.withheld,
         ...(how.dropped ? { contentType: droppedContentType } : {}),
+        ...(how.frames ? { contentType: heardContentType } : {}),
       } as const
       const bytes = signEnvelope(
         head,
-        how.dropped ? encodeDropped(how.dropped) : encodeReadings(readings),
+        how.frames
+          ? encodeHeard(how.frames)
+          : how.dropped
+            ? encodeDropped(how.dropped)
+            : encodeReadings(readings),
         net,
         state.signer,
       )

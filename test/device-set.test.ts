@@ -39,6 +39,7 @@ const run = (devices: readonly Device[], take: (reading: Reading) => Promise<voi
   const parts = {
     surroundings: surroundings(),
     take,
+    takeFrame: async () => undefined,
     changed: () => undefined,
     failed: (error: unknown) => void failures.push(error),
   }

@@ -320,7 +320,7 @@ describe('the key', () => {
 
 describe('the disk', () => {
   test('is told with its space, and an outbox that fills it or has waited long', async () => {
-    const { edge, patient } = patientWith('edge: { outbox: { maxMiB: 4 } }')
+    const { edge, patient } = patientWith('edge: { outbox: { maxMiB: 16 } }')
     expect((await look(disk, patient)).map(({ level, found }) => [level, found])).toEqual([
       ['ok', `${edge} can be written`],
       [expect.stringMatching(/^ok|warn$/), expect.stringMatching(/^\d+ MiB of \d+ MiB are free at /)],
@@ -334,13 +334,13 @@ describe('the disk', () => {
     expect((await look(disk, patient)).at(-1)).toEqual({
       about: 'disk',
       level: 'ok',
-      found: 'the outbox takes 1.0 MiB of at most 4, the oldest part since 30 h',
+      found: 'the outbox takes 1.0 MiB of at most 16, the oldest part since 30 h',
     })
-    truncateSync(segment, 3.5 * 1024 * 1024)
+    truncateSync(segment, 14 * 1024 * 1024)
     expect((await look(disk, patient)).at(-1)).toEqual({
       about: 'disk',
       level: 'warn',
-      found: 'the outbox takes 3.5 MiB of at most 4',
+      found: 'the outbox takes 14.0 MiB of at most 16',
       next: 'Check the broker and the hub below: no receipts come, or too slowly.',
     })
   })

@@ -301,7 +301,7 @@ ${drivers.find(({ model }) => model === 'nmea')!.baudRate === 4800 ? '' : '     
       expect(() =>
         driver.configure(
           { [question.setting]: value },
-          { counters: { get: () => undefined, set: () => undefined }, secret: () => '' },
+          { network: 'testnet', counters: { get: () => undefined, set: () => undefined }, secret: () => '' },
         ),
       ).not.toThrow()
     expect(questionAbout({ ...finding, frame: new Uint8Array(24) })).toBeUndefined()

@@ -123,7 +123,7 @@ describe('envelopes declared lost', () => {
     const decoded = decodeEnvelope(signed)
     if (!decoded.ok) throw new Error(decoded.detail)
     expect(decoded.envelope.contentType).toBe(droppedContentType)
-    expect(readingsOf(decoded.envelope)).toEqual({ ok: true, readings: [] })
+    expect(readingsOf(decoded.envelope)).toEqual({ ok: true, readings: [], frames: [] })
   })
 
   test('a declaration with any byte changed or cut is refused or reads as another, and never throws', () => {

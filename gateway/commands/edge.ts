@@ -29,7 +29,7 @@ export const edge = async (options: RunOptions, version: string): Promise<void> 
         '"groundtruth init" finds what is plugged in, "groundtruth sensors" lists the drivers.',
     )
   const signal = stopSignal()
-  if (options.test) return runTest(devices, options, signal)
+  if (options.test) return runTest(devices, options, config.network, signal)
   const directory = join(config.data, 'edge')
   using _lock = lockData(directory, 'edge')
   const station = {

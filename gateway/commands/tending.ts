@@ -1,7 +1,6 @@
 /** What a station that runs for long has around it: metrics, systemd, and a new configuration on SIGHUP. */
 import type { Config, EdgeConfig } from '../config.ts'
 import type { Edge } from '../edge.ts'
-import { edgeMetrics, serveMetrics } from '../health/metrics.ts'
 import { keepNotifying, notifier, watchdogMs } from '../health/notify.ts'
 import { configuredDevices } from '../station.ts'
 
@@ -52,6 +51,7 @@ export const tend = async (tending: Tending, signal: AbortSignal): Promise<void>
     const parts: Promise<void>[] = []
     const { host, port } = config.metrics
     if (port !== undefined) {
+      const { edgeMetrics, serveMetrics } = await import('../health/metrics.ts')
       const served = await serveMetrics(
         { registry: edgeMetrics(() => edge.status, version), host, port },
         signal,

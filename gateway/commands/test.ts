@@ -1,6 +1,7 @@
 /** `groundtruth run --test`: what the sensors say, as it comes; nothing is signed, kept or sent. */
 import { type Device, readDevice } from '../device.ts'
 import { exitCodes } from '../exit.ts'
+import { openHeard } from '../reading/heard.ts'
 import { fromScaled, quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
 import type { Refusal } from '../sensors/read.ts'
@@ -16,13 +17,18 @@ export type Said =
 export const listenTo = async (
   device: Device,
   tell: (said: Said) => void,
+  network: string,
   signal: AbortSignal,
 ): Promise<void> => {
   let lastError: string | null = null
   const running = readDevice({
     device,
-    surroundings: checkingSurroundings,
+    surroundings: { ...checkingSurroundings, network },
     take: async (reading) => tell({ kind: 'reading', reading }),
+    takeFrame: async (heard) => {
+      const opened = openHeard(heard)
+      if (opened.ok) for (const reading of opened.frame.readings) tell({ kind: 'reading', reading })
+    },
     refused: (refusal) => tell({ kind: 'refused', refusal }),
     changed: () => look(),
   })
@@ -85,6 +91,7 @@ const json = (said: Said): object => {
 export const runTest = async (
   devices: readonly Device[],
   options: { readonly for?: number; readonly json: boolean },
+  network: string,
   signal: AbortSignal,
 ): Promise<void> => {
   const over =
@@ -98,6 +105,7 @@ export const runTest = async (
           if (said.kind === 'reading') read.add(device.id)
           process.stdout.write(`${options.json ? JSON.stringify(json(said)) : line(said)}\n`)
         },
+        network,
         over,
       ),
     ),

@@ -2,12 +2,12 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { atomically } from '../journal/sqlite.ts'
-import type { Summary } from '../reading/contents.ts'
+import type { FrameId, Summary } from '../reading/contents.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { KeptRef, StationRecord } from './evidence.ts'
 
 // Raised with the tables below: a catalogue of another version is made again from the journal.
-const version = 1
+const version = 2
 
 // The journal is the record; after a power cut a catalogue that lost its last transactions is caught up from it.
 const schema = `
@@ -23,6 +23,9 @@ const schema = `
   ) STRICT;
   CREATE UNIQUE INDEX IF NOT EXISTS envelopeBySeq ON envelope (station, seq);
   CREATE INDEX IF NOT EXISTS envelopeByTime ON envelope (station, lastMs);
+  CREATE TABLE IF NOT EXISTS frame (
+    station TEXT NOT NULL, node TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, node, seq)
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS refusal (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
@@ -70,6 +73,8 @@ export const openCatalogue = (path: string) => {
   database.exec(`${schema} PRAGMA user_version = ${version};`)
   const columns = 'idx, station, seq, receivedMs, firstMs, lastMs, readings, withheld'
   const insert = database.prepare('INSERT OR IGNORE INTO envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
+  const addFrame = database.prepare('INSERT OR IGNORE INTO frame VALUES (?, ?, ?)')
+  const frame = database.prepare('SELECT 1 FROM frame WHERE station = ? AND node = ? AND seq = ?')
   const links = database.prepare(
     'SELECT seq, hash, prev, withheld, declaredWithheld FROM envelope WHERE station = ? AND seq IN (?, ?, ?)',
   )
@@ -103,7 +108,11 @@ export const openCatalogue = (path: string) => {
       const times = [receivedMs, firstMs, lastMs] as const
       const counts = [readings, withheld ? 1 : 0, declaredWithheld] as const
       insert.run(index, station, seq, ...times, ...counts, hash, prev)
+      for (const { node, seq: number } of summary.frames) addFrame.run(station, node, number)
     },
+    /** Whether a frame of a node is in an envelope of that station. */
+    hasFrame: (station: string, { node, seq }: FrameId): boolean =>
+      frame.get(station, node, seq) !== undefined,
     /** Of the envelopes seq - 1, seq and seq + 1, as far as they are kept. */
     links: (station: string, seq: number): Map<number, Link> =>
       new Map(
@@ -154,7 +163,8 @@ export const openCatalogue = (path: string) => {
       setMark.run(name, value)
     },
     /** Forgets all but how many were refused; the journal is read again. */
-    clear: (): void => database.exec('DELETE FROM envelope; DELETE FROM station; DELETE FROM mark;'),
+    clear: (): void =>
+      database.exec('DELETE FROM envelope; DELETE FROM frame; DELETE FROM station; DELETE FROM mark;'),
     close: (): void => database.close(),
   }
 }

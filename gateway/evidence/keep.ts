@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
 import { toHex } from '../reading/bytes.ts'
-import { readingsOf, type Summary, summarise } from '../reading/contents.ts'
+import { type FrameId, readingsOf, type Summary, summarise } from '../reading/contents.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import { stationId } from '../reading/key.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
@@ -15,7 +15,7 @@ import type { Evidence, RefusedRecord, StationProgress } from './evidence.ts'
 /** Write side, for the ingest stage alone. Nothing is kept before `commit` resolves. */
 export type Keeper = {
   /** What an envelope is to what is already kept, appended but uncommitted ones included. */
-  place(summary: Summary): 'new' | 'known' | 'replayed' | 'broken-chain'
+  place(summary: Summary): 'new' | 'known' | 'replayed' | 'broken-chain' | 'replayed-frame'
   keep(bytes: Uint8Array, summary: Summary, receivedMs: number): void
   refuse(refusal: Omit<RefusedRecord, 'index' | 'hash'>): void
   register(publicKey: Uint8Array, registeredMs: number): void
@@ -93,8 +93,10 @@ const summaryOf = (bytes: Uint8Array): Summary | undefined => {
   const decoded = decodeEnvelope(bytes)
   if (!decoded.ok) return undefined
   const contents = readingsOf(decoded.envelope)
-  return contents.ok ? summarise(bytes, decoded.envelope, contents.readings) : undefined
+  return contents.ok ? summarise(bytes, decoded.envelope, contents.readings, contents.frames) : undefined
 }
+
+const frameName = (station: string, { node, seq }: FrameId): string => `${station}/${node}/${seq}`
 
 // Rows of the catalogue held beside the records that are read.
 const entriesPerLook = 1000
@@ -113,6 +115,8 @@ export const openEvidence = async (options: {
   const ranges = new Map<string, Range[]>()
   /** Appended since the last commit, so that a group is checked against itself. */
   const fresh = new Map<string, Summary>()
+  /** The frames of nodes in them. */
+  const freshFrames = new Set<string>()
   let freshEnvelopes: { index: number; receivedMs: number; summary: Summary }[] = []
   /** Changes to the catalogue's stations, made once the journal has them. */
   let freshStations: (() => void)[] = []
@@ -214,6 +218,7 @@ export const openEvidence = async (options: {
     for (const { summary } of batch) {
       ranges.set(summary.station, addRange(rangesOf(summary.station), summary.seq))
       fresh.delete(`${summary.station}/${summary.seq}`)
+      for (const frame of summary.frames) freshFrames.delete(frameName(summary.station, frame))
     }
     if (refusedJournal.next - refusedJournal.first > maxRefusedRecords)
       await refusedJournal.trim(refusedJournal.next - maxRefusedRecords)
@@ -281,12 +286,15 @@ export const openEvidence = async (options: {
       const after = links.get(seq + 1)
       if (before && !follows(summary, before)) return 'broken-chain'
       if (after && !follows(after, summary)) return 'broken-chain'
-      return 'new'
+      const isThere = (frame: FrameId): boolean =>
+        freshFrames.has(frameName(station, frame)) || catalogue.hasFrame(station, frame)
+      return summary.frames.some(isThere) ? 'replayed-frame' : 'new'
     },
     keep: (bytes, summary, receivedMs) => {
       const index = journal.append(record(kinds.envelope, receivedMs, bytes))
       fresh.set(`${summary.station}/${summary.seq}`, summary)
       freshEnvelopes.push({ index, receivedMs, summary })
+      for (const frame of summary.frames) freshFrames.add(frameName(summary.station, frame))
     },
     refuse: (refusal) => {
       refusedJournal.append(encodeRefusal(refusal))

@@ -19,6 +19,7 @@ const published = (sensor: SensorStatus): Record<string, unknown> => {
     model,
     state,
     link: link.name,
+    ...(link.caution === undefined ? {} : { caution: link.caution }),
     readings,
     refused,
     frames: link.frames,

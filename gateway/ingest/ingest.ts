@@ -6,6 +6,7 @@ import { readingsOf, type Summary, summarise } from '../reading/contents.ts'
 import { type Signer, toBeSigned } from '../reading/cose.ts'
 import { keyObject } from '../reading/ed25519.node.ts'
 import { decodeEnvelope, envelopeHash } from '../reading/envelope.ts'
+import { framesFault } from '../reading/heard.ts'
 import { keyFault, stationId } from '../reading/key.ts'
 import { maxRanges, type RefusedEnvelope, signReceipt } from '../reading/receipt.ts'
 import { type Refused, refused } from '../reading/refusal.ts'
@@ -110,7 +111,9 @@ export const createIngest = (deps: {
       return no(refused('bad-signature', 'the signature does not fit'))
     const contents = readingsOf(envelope)
     if (!contents.ok) return no(contents)
-    const summary = summarise(bytes, envelope, contents.readings)
+    const forged = framesFault(contents.frames, network)
+    if (forged) return no(forged)
+    const summary = summarise(bytes, envelope, contents.readings, contents.frames)
     if (summary.withheld && summary.declaredWithheld === 0)
       return no(refused('bad-payload', 'it holds positions, and its header counts no envelope with any'))
     if (summary.lastMs > deps.now() + maxFutureMs)

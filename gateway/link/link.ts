@@ -8,6 +8,8 @@ import type { Duplex } from 'node:stream'
  */
 export type Opener = {
   readonly name: string
+  /** What an owner should know who has opened this wire to more than this computer. */
+  readonly caution?: string
   readonly open: (signal: AbortSignal) => Promise<Duplex>
 }
 

@@ -15,6 +15,8 @@ export type ReceivedFrame = { readonly bytes: Uint8Array; readonly receivedMs: n
 /** What a link has done so far. Counters start at zero when the process starts; times are UTC milliseconds. */
 export type LinkStatus = {
   readonly name: string
+  /** What its owner should know about an open wire; not there where there is nothing to be careful of. */
+  readonly caution?: string
   readonly open: boolean
   readonly opens: number
   readonly failedOpens: number
@@ -113,6 +115,7 @@ export const supervise = ({
 }: SuperviseOptions): Supervised => {
   const status = {
     name: opener.name,
+    ...(opener.caution === undefined ? {} : { caution: opener.caution }),
     open: false,
     opens: 0,
     failedOpens: 0,

@@ -86,13 +86,11 @@ const unpack = (packed: Uint8Array, count: number, least: number, width: number)
   return differences
 }
 
-/** Writes the items of a column into an open array: none, `first`, or `first, least, width, packed`. */
-export const columnItems = (count: number): number => (count === 0 ? 0 : count === 1 ? 1 : 4)
+/** What follows the first value: the least difference, the width of what each has above it, and those packed. */
+export type Differences = { readonly least: number; readonly width: number; readonly packed: Uint8Array }
 
-export const writeColumn = (writer: CborWriter, values: readonly number[]): void => {
-  if (values.length === 0) return
-  writer.int(values[0]!)
-  if (values.length === 1) return
+/** The differences of two or more values. */
+export const differencesOf = (values: readonly number[]): Differences => {
   const differences: number[] = []
   let least = Number.POSITIVE_INFINITY
   let most = Number.NEGATIVE_INFINITY
@@ -103,10 +101,41 @@ export const writeColumn = (writer: CborWriter, values: readonly number[]): void
     if (difference > most) most = difference
   }
   const width = bitsFor(most - least)
-  writer
-    .int(least)
-    .int(width)
-    .bytes(pack(differences, least, width))
+  return { least, width, packed: pack(differences, least, width) }
+}
+
+/** The bytes that `count` values have in packed differences of that width. */
+export const packedBytes = (count: number, width: number): number => Math.ceil(((count - 1) * width) / 8)
+
+/** Reads `count` values back, at least two; undefined where the differences are not what `differencesOf` gives. */
+export const valuesFrom = (
+  first: number,
+  { least, width, packed }: Differences,
+  count: number,
+): number[] | undefined => {
+  if (!Number.isSafeInteger(least) || Math.abs(least) >= 2 ** 32) return undefined
+  if (!Number.isInteger(width) || width < 0 || width > widestBits) return undefined
+  const differences = unpack(packed, count - 1, least, width)
+  if (differences === undefined) return undefined
+  const values = [first]
+  let value = first
+  for (const difference of differences) {
+    value += difference
+    if (!isScaled(value)) return undefined
+    values.push(value)
+  }
+  return values
+}
+
+/** Writes the items of a column into an open array: none, `first`, or `first, least, width, packed`. */
+export const columnItems = (count: number): number => (count === 0 ? 0 : count === 1 ? 1 : 4)
+
+export const writeColumn = (writer: CborWriter, values: readonly number[]): void => {
+  if (values.length === 0) return
+  writer.int(values[0]!)
+  if (values.length === 1) return
+  const { least, width, packed } = differencesOf(values)
+  writer.int(least).int(width).bytes(packed)
 }
 
 const isScaled = (value: unknown): value is number =>
@@ -119,19 +148,7 @@ export const readColumn = (items: readonly CborValue[], count: number): number[]
   const [first, least, width, packed] = items
   if (!isScaled(first)) return undefined
   if (count === 1) return [first]
-  if (typeof least !== 'number' || !Number.isSafeInteger(least) || Math.abs(least) >= 2 ** 32)
+  if (typeof least !== 'number' || typeof width !== 'number' || !(packed instanceof Uint8Array))
     return undefined
-  if (typeof width !== 'number' || !Number.isInteger(width) || width < 0 || width > widestBits)
-    return undefined
-  if (!(packed instanceof Uint8Array)) return undefined
-  const differences = unpack(packed, count - 1, least, width)
-  if (differences === undefined) return undefined
-  const values = [first]
-  let value = first
-  for (const difference of differences) {
-    value += difference
-    if (!isScaled(value)) return undefined
-    values.push(value)
-  }
-  return values
+  return valuesFrom(first, { least, width, packed }, count)
 }

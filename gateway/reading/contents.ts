@@ -3,6 +3,7 @@
 import { toHex } from './bytes.ts'
 import { decodeDropped, droppedContentType } from './dropped.ts'
 import { type Envelope, envelopeHash } from './envelope.ts'
+import { decodeHeard, type HeardFrame, heardContentType } from './heard.ts'
 import { decodeReadings, readingsContentType } from './payload.ts'
 import { quantityCoded } from './quantity.ts'
 import type { Reading } from './reading.ts'
@@ -10,21 +11,33 @@ import { type Refused, refused } from './refusal.ts'
 import { decodeSenmlReadings } from './senml.ts'
 import { senmlContentFormat } from './senml-cbor.ts'
 
-/** The readings of a decoded envelope, in the order that gives each its place; none where it declares dropped ones. */
+/**
+ * The readings of a decoded envelope, in the order that gives each its place; none where it declares dropped ones.
+ * `frames` are what nodes signed themselves, in the order of their readings: their signatures are for `framesFault`.
+ */
 export const readingsOf = (
   envelope: Envelope,
-): { readonly ok: true; readonly readings: readonly Reading[] } | Refused =>
-  envelope.contentType === readingsContentType
-    ? decodeReadings(envelope.payload)
-    : envelope.contentType === senmlContentFormat
-      ? decodeSenmlReadings(envelope.payload)
-      : envelope.contentType === droppedContentType
-        ? noReadings(envelope)
-        : refused('unsupported-content', `content type ${envelope.contentType}`)
-
-const noReadings = ({ payload, seq }: Envelope) => {
-  const decoded = decodeDropped(payload, seq)
-  return decoded.ok ? { ok: true as const, readings: [] } : decoded
+):
+  | { readonly ok: true; readonly readings: readonly Reading[]; readonly frames: readonly HeardFrame[] }
+  | Refused => {
+  const { contentType, payload, seq } = envelope
+  if (contentType === heardContentType) {
+    const heard = decodeHeard(payload)
+    return heard.ok
+      ? { ok: true, frames: heard.frames, readings: heard.frames.flatMap(({ readings }) => readings) }
+      : heard
+  }
+  if (contentType === droppedContentType) {
+    const dropped = decodeDropped(payload, seq)
+    return dropped.ok ? { ok: true, readings: [], frames: [] } : dropped
+  }
+  const plain =
+    contentType === readingsContentType
+      ? decodeReadings(payload)
+      : contentType === senmlContentFormat
+        ? decodeSenmlReadings(payload)
+        : refused('unsupported-content', `content type ${contentType}`)
+  return plain.ok ? { ok: true, readings: plain.readings, frames: [] } : plain
 }
 
 /** First and last time of an envelope's readings (UTC ms); of one without, when it was declared. */
@@ -46,9 +59,12 @@ export const spanOf = (
   return { firstMs, lastMs }
 }
 
+/** A node's frame by its number: with the station it names what must not be there twice. */
+export type FrameId = { readonly node: string; readonly seq: number }
+
 /**
- * What is kept of an envelope beside its bytes: who, which, when, how much, and whether it may be handed out.
- * `declaredWithheld` is the signer's own count of those that may not, up to this one.
+ * What is kept of an envelope beside its bytes: who, which, when, how much, whether it may be handed out, and which frames
+ * of nodes are in it. `declaredWithheld` is the signer's own count of those that may not, up to this one.
  */
 export type Summary = {
   readonly station: string
@@ -60,6 +76,7 @@ export type Summary = {
   readonly readings: number
   readonly withheld: boolean
   readonly declaredWithheld: number
+  readonly frames: readonly FrameId[]
 }
 
 /** Whether any of an envelope's readings tells a position: then it is signed, kept and anchored, and not handed out. */
@@ -67,7 +84,12 @@ export const holdPositions = (readings: readonly Reading[]): boolean =>
   readings.some((reading) => reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true))
 
 /** Summary of an envelope's exact bytes, already decoded; `withheld` when any of its readings tells a position. */
-export const summarise = (bytes: Uint8Array, envelope: Envelope, readings: readonly Reading[]): Summary => {
+export const summarise = (
+  bytes: Uint8Array,
+  envelope: Envelope,
+  readings: readonly Reading[],
+  frames: readonly FrameId[],
+): Summary => {
   const { firstMs, lastMs } = spanOf(envelope, readings)
   return {
     station: toHex(envelope.kid),
@@ -79,5 +101,6 @@ export const summarise = (bytes: Uint8Array, envelope: Envelope, readings: reado
     readings: readings.length,
     withheld: holdPositions(readings),
     declaredWithheld: envelope.withheld,
+    frames: frames.map(({ node, seq }) => ({ node, seq })),
   }
 }

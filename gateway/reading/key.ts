@@ -25,6 +25,20 @@ export const keyFault = (publicKey: Uint8Array): KeyFault | undefined => {
   return undefined
 }
 
+// The check takes a multiplication on the curve, and the keys of nodes come again with each of their frames.
+const cacheLimit = 4096
+const faults = new Map<string, KeyFault | undefined>()
+
+/** `keyFault`, remembered for keys that were seen lately. */
+export const knownKeyFault = (publicKey: Uint8Array): KeyFault | undefined => {
+  const id = toHex(publicKey)
+  if (faults.has(id)) return faults.get(id)
+  const fault = keyFault(publicKey)
+  if (faults.size >= cacheLimit) faults.delete(faults.keys().next().value!)
+  faults.set(id, fault)
+  return fault
+}
+
 // A signer hashes the same key for each of its envelopes.
 const ids = new WeakMap<Uint8Array, Uint8Array>()
 

@@ -32,6 +32,16 @@ export const refusals = {
   'unsupported-content': { code: 13, again: false, text: 'a content type that this hub does not read' },
   'weak-key': { code: 14, again: false, text: 'the key is of small or mixed order' },
   revoked: { code: 15, again: false, text: 'the station’s key was revoked' },
+  'forged-frame': {
+    code: 16,
+    again: false,
+    text: 'a frame inside is not signed by the node it is said to be from, for this network',
+  },
+  'replayed-frame': {
+    code: 17,
+    again: false,
+    text: 'a frame inside was in another envelope of this station, or is older than one before it',
+  },
 } as const satisfies Record<string, { code: number; again: boolean; text: string }>
 
 export type Refusal = keyof typeof refusals

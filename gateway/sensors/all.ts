@@ -5,6 +5,8 @@ import { gqGmc } from './gq-gmc.ts'
 import { gyMcu680 } from './gy-mcu680.ts'
 import { honeywellHpma115 } from './honeywell-hpma115.ts'
 import { loraE5 } from './lora-e5.ts'
+import { lorawanBasicsStation } from './lorawan-basics-station.ts'
+import { lorawanGwmp } from './lorawan-gwmp.ts'
 import { meshtastic } from './meshtastic.ts'
 import { modbusRtu } from './modbus-rtu.ts'
 import { nmea } from './nmea.ts'
@@ -46,6 +48,8 @@ export const drivers = [
   loraE5,
   rn2483,
   meshtastic,
+  lorawanGwmp,
+  lorawanBasicsStation,
 ] as const satisfies readonly Driver[]
 
 /** The driver of that model; throws an Error listing the models there are. */

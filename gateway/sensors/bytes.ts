@@ -19,3 +19,10 @@ export const xor = (bytes: Uint8Array, start: number, end: number): number => {
   for (let index = start; index < end; index += 1) total ^= bytes[index]!
   return total
 }
+
+/** A line's text (Latin-1), from where what the device says begins: noise on the wire may stand before it. */
+export const lineFrom = (frame: Uint8Array, beginning: RegExp): string => {
+  const text = Buffer.from(frame).toString('latin1').trim()
+  const at = text.search(beginning)
+  return at > 0 ? text.slice(at) : text
+}

@@ -1,6 +1,6 @@
 /** Seeed LoRa-E5 (Wio-E5) modules in test mode: payloads of nodes, with how they were heard. */
 import { z } from 'zod'
-import { hex, utf8 } from './bytes.ts'
+import { hex, lineFrom, utf8 } from './bytes.ts'
 import { type Order, orders } from './modem-orders.ts'
 import { p2pSettings, p2pUplink, payloadIn, type RadioSettings, radioOf, radioSettings } from './p2p.ts'
 import type { Decoder, Driver, Outcome, Settings } from './sensors.ts'
@@ -111,7 +111,7 @@ const configure = (settings: Settings): Decoder => {
   return {
     dialogue: setup.dialogue,
     decode: (frame, atMs) => {
-      const line = Buffer.from(frame).toString('latin1').trim()
+      const line = lineFrom(frame, /\+TEST: /)
       if (line === '') return []
       const heard = setup.heard(line, atMs)
       return heard.answered ? heard.outcomes : [...heard.outcomes, ...said(line, atMs)]

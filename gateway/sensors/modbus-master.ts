@@ -2,10 +2,6 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import modbusSerial from 'modbus-serial'
-
-// A CommonJS module whose types name a default beside it.
-const { default: ModbusRTU } = modbusSerial
 
 /** Registers that are read in one request: function code 3 (holding) or 4 (input), first address from 0, how many. */
 export type Block = { readonly fc: 3 | 4; readonly address: number; readonly count: number }
@@ -114,7 +110,9 @@ export const askUnits = async function* (
   })
   wire.once('close', () => ended.abort())
   wire.once('end', () => ended.abort())
-  const client = new ModbusRTU(new WirePort(wire))
+  // Loaded by whoever has a bus: the library brings every kind of port along. It is CommonJS with a default beside it.
+  const { default: modbusSerial } = await import('modbus-serial')
+  const client = new modbusSerial.default(new WirePort(wire))
   client.open(() => undefined)
   client.setTimeout(timeoutMs)
 

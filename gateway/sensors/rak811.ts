@@ -1,6 +1,6 @@
 /** RAKwireless RAK811 modules in LoRa P2P mode: payloads of nodes, with how they were heard. */
 import { z } from 'zod'
-import { hex, utf8 } from './bytes.ts'
+import { hex, lineFrom, utf8 } from './bytes.ts'
 import { type Order, orders } from './modem-orders.ts'
 import {
   hertz,
@@ -95,7 +95,7 @@ const configure = (settings: Settings): Decoder => {
   return {
     dialogue: setup.dialogue,
     decode: (frame, atMs) => {
-      const line = Buffer.from(frame).toString('latin1').trim()
+      const line = lineFrom(frame, /at\+recv=/)
       if (line === '') return []
       const { answered, outcomes } = setup.heard(line, atMs)
       return answered ? outcomes : [...outcomes, said(line)]

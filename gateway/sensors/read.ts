@@ -1,7 +1,9 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
+import assert from 'node:assert/strict'
+import type { Heard } from '../reading/heard.ts'
 import { idPattern, type Reading, toValues } from '../reading/reading.ts'
-import type { Decoder, Driver, Outcome, RefusalReason, Settings, Surroundings } from './sensors.ts'
-import { type UplinkReader, uplinkReader } from './uplink.ts'
+import type { Decoder, Driver, Outcome, Radio, RefusalReason, Settings, Surroundings } from './sensors.ts'
+import { type Outcomes, radioMeasurements, uplinkReader } from './uplink.ts'
 
 /** Bad data from a sensor: counted and kept with its reason. `timeMs` is when it was received, UTC. */
 export type Refusal = {
@@ -23,7 +25,13 @@ export type Read = {
   readonly readings: readonly Reading[]
   readonly told: readonly Told[]
   readonly refusals: readonly Refusal[]
+  /** What nodes signed themselves. */
+  readonly frames: readonly Heard[]
 }
+
+/** How a transmission was heard, as it is signed beside a frame: scaled values, by code. */
+const scaledRadio = (radio: Radio): Heard['radio'] =>
+  toValues(radioMeasurements(radio)).flatMap((value) => (value.scaled === null ? [] : [value]))
 
 // A receiver that says 1994 has counted its 10-bit weeks past the end, and a clock without a battery starts in
 // 1970 or 2000: a time before this one is not the time. The upper end only keeps it a date.
@@ -37,20 +45,44 @@ const isMoment = (timeMs: number | undefined): timeMs is number =>
 const isFix = ({ node, measurements }: Extract<Outcome, { kind: 'reading' }>): boolean =>
   node === undefined && measurements.some(({ quantity, value }) => quantity === 'latitude' && value !== null)
 
-/** A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included. */
-export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
+/** A decoder whose outcomes may need time: what a script makes of a payload is known when it has run. */
+export type Reader = Omit<Decoder, 'decode'> & {
+  readonly decode: (frame: Uint8Array, atMs: number) => Outcomes
+}
+
+/**
+ * A driver configured for one device; what its frames mean is said to the end, uplinks of radio nodes included, and in
+ * their order. Throws an Error for settings that cannot be used; `decode` neither throws nor rejects.
+ */
+export const readerOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Reader => {
   const decoder = driver.configure(settings, surroundings)
-  let readUplink: UplinkReader | undefined
-  const meant = (outcome: Outcome): readonly Outcome[] => {
-    if (outcome.kind !== 'uplink') return [outcome]
-    readUplink ??= uplinkReader(settings)
-    return readUplink(outcome)
-  }
+  const readUplink = uplinkReader(driver.model, settings, surroundings, decoder.nodeSettings)
+  const later = async (meant: readonly Outcomes[]): Promise<readonly Outcome[]> =>
+    (await Promise.all(meant)).flat()
   return {
     ...decoder,
     decode: (frame, atMs) => {
       const outcomes = decoder.decode(frame, atMs)
-      return outcomes.some(({ kind }) => kind === 'uplink') ? outcomes.flatMap(meant) : outcomes
+      if (!outcomes.some(({ kind }) => kind === 'uplink')) return outcomes
+      const meant = outcomes.map(
+        (outcome): Outcomes => (outcome.kind === 'uplink' ? readUplink(outcome) : [outcome]),
+      )
+      return meant.some((one) => one instanceof Promise)
+        ? later(meant)
+        : (meant as (readonly Outcome[])[]).flat()
+    },
+  }
+}
+
+/** The same where nothing needs time; payloads that a script reads are the caller's mistake. */
+export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surroundings): Decoder => {
+  const reader = readerOf(driver, settings, surroundings)
+  return {
+    ...reader,
+    decode: (frame, atMs) => {
+      const outcomes = reader.decode(frame, atMs)
+      assert(!(outcomes instanceof Promise), 'a script needs time: use readerOf')
+      return outcomes
     },
   }
 }
@@ -68,11 +100,19 @@ export const toReadings = (
   const readings: Reading[] = []
   const told: Told[] = []
   const refusals: Refusal[] = []
+  const frames: Heard[] = []
   const refuse = (sensor: string, reason: RefusalReason, detail: string): void =>
     void refusals.push({ sensor, model, timeMs: receivedMs, reason, detail })
 
   for (const outcome of outcomes) {
     if (outcome.kind === 'refused') refuse(sensorId, outcome.reason, outcome.detail)
+    if (outcome.kind === 'signed') {
+      const { node, publicKey, sign1, radio } = outcome
+      const sensor = `${sensorId}-${node}`
+      if (!idPattern.test(sensor))
+        refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+      else frames.push({ receivedMs, sensor, model, radio: scaledRadio(radio), publicKey, sign1 })
+    }
     if (outcome.kind !== 'reading' || outcome.measurements.length === 0) continue
     const sensor = outcome.node === undefined ? sensorId : `${sensorId}-${outcome.node}`
     const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
@@ -92,5 +132,5 @@ export const toReadings = (
       })
     }
   }
-  return { readings, told, refusals }
+  return { readings, told, refusals, frames }
 }

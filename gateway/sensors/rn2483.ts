@@ -1,6 +1,6 @@
 /** Microchip RN2483 and RN2903 modules with their LoRaWAN stack paused: payloads of nodes, with how they were heard. */
 import { z } from 'zod'
-import { utf8 } from './bytes.ts'
+import { lineFrom, utf8 } from './bytes.ts'
 import { type Order, orders } from './modem-orders.ts'
 import {
   hertz,
@@ -141,7 +141,7 @@ const configure = (settings: Settings): Decoder => {
   return {
     dialogue: setup.dialogue,
     decode: (frame, atMs) => {
-      const line = Buffer.from(frame).toString('latin1').trim()
+      const line = lineFrom(frame, /radio_rx /)
       if (line === '') return []
       const { answered, outcomes } = setup.heard(line, atMs)
       const due = held && (held.whole || atMs - held.atMs > heldMs) ? release(atMs) : []

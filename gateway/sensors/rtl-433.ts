@@ -135,7 +135,9 @@ export const rtl433: Driver = {
     }
 
     const decode = (line: Uint8Array, atMs: number): readonly Outcome[] => {
-      const text = Buffer.from(line).toString('utf8').trim()
+      const whole = Buffer.from(line).toString('utf8').trim()
+      // Noise on the wire may stand before the object.
+      const text = whole.slice(Math.max(0, whole.search(/\{\s*"/)))
       if (!text.startsWith('{'))
         return [{ kind: 'control', what: text.replace(/[^\x20-\x7e]/g, '?').slice(0, 80) }]
       let parsed: unknown

@@ -79,8 +79,8 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
   if (start > from) return { kind: 'skip', to: start }
   const end = bytes.indexOf(flag, start + 1)
   if (end === -1) return { kind: 'wait' }
-  // Two flags in a row: the first ended a frame whose beginning was lost.
-  if (end === start + 1) return { kind: 'skip', to: end }
+  // Two flags in a row: the first ended a frame whose beginning was lost. And no frame is longer than the longest.
+  if (end === start + 1 || end - start >= maxBytes) return { kind: 'skip', to: end }
   // What ends a torn frame may begin the next one: it is kept, and looked at again where this one is not whole.
   return { kind: 'frame', start, end: isWhole(bytes.subarray(start, end + 1)) ? end + 1 : end }
 }

@@ -50,10 +50,19 @@ export type Uplink = {
   readonly port?: number
 }
 
+/** A frame that a node signed itself, verified and put together as its COSE_Sign1 (reading/node-frame.ts). */
+export type SignedFrame = {
+  readonly kind: 'signed'
+  readonly node: string
+  readonly publicKey: Uint8Array
+  readonly sign1: Uint8Array
+  readonly radio: Radio
+}
+
 /**
  * What one frame said. `reading`: measurements, of the device itself or of the `node` behind it (a bus or a network
  * carries several); `timeMs` only where the device itself knows UTC, `backlog` where it keeps what it cannot send and an
- * old time is no mistake. `uplink`: what a modem heard from a node.
+ * old time is no mistake. `uplink`: what a modem heard from a node; `signed`: what a node signed.
  * `control`: an answer or banner that is no reading. `refused`: bad data, counted and kept with its reason.
  */
 export type Outcome =
@@ -65,10 +74,20 @@ export type Outcome =
       readonly backlog?: boolean
     }
   | Uplink
+  | SignedFrame
   | { readonly kind: 'control'; readonly what: string }
   | { readonly kind: 'refused'; readonly reason: RefusalReason; readonly detail: string }
 
-export type RefusalReason = 'checksum' | 'length' | 'layout' | 'unknown' | 'not-configured' | 'device-error'
+export type RefusalReason =
+  | 'checksum'
+  | 'length'
+  | 'layout'
+  | 'unknown'
+  | 'not-configured'
+  | 'device-error'
+  | 'signature'
+  /** A message that was taken before, or an older one: somebody has sent it again. */
+  | 'replay'
 
 /** What the owner said about one device: driver-specific, checked by the driver's own schema in `configure`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -103,6 +122,8 @@ export type Decoder = {
    * the signal aborts or the wire ends. In place of framing and dialogue.
    */
   readonly session?: (wire: Duplex, signal: AbortSignal) => AsyncIterable<Uint8Array>
+  /** What the owner said about the payloads of single nodes, where they are not the same for all; see `uplink.ts`. */
+  readonly nodeSettings?: ReadonlyMap<string, Settings>
 }
 
 /** Numbers kept on disk under a name, for counters that must not go back (LoRaWAN frame counters). */
@@ -113,6 +134,8 @@ export type Counters = {
 
 /** What the gateway hands to a driver beside its settings. */
 export type Surroundings = {
+  /** What nodes sign for; readings of another network are none here. */
+  readonly network: string
   readonly counters: Counters
   /** The text of a file that only its owner may read; throws an Error naming the file, never its content. */
   readonly secret: (path: string) => string

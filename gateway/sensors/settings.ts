@@ -24,9 +24,14 @@ export class SettingError extends Error {
   }
 }
 
-const shown = (value: unknown): string => {
+// Radio keys and passwords stand among settings; an error may be logged.
+const secretName = /password|passphrase|secret|token|pin$|key$/i
+
+const shown = (value: unknown, path: readonly PropertyKey[]): string => {
   if (value === undefined) return 'nothing'
-  const text = typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
+  if (secretName.test(String(path.at(-1)))) return 'something that is not shown'
+  const hidden = (name: string, inner: unknown): unknown => (secretName.test(name) ? '(not shown)' : inner)
+  const text = typeof value === 'function' ? 'a function' : (JSON.stringify(value, hidden) ?? String(value))
   return text.length > 80 ? `${text.slice(0, 80)}...` : text
 }
 
@@ -58,7 +63,7 @@ export const checked = <Schema extends z.ZodType>(
   }
   const name = issue.path.map(String).join('.')
   throw new SettingError(
-    `${model}: setting "${name}": ${issue.message}; got ${shown(at(settings, issue.path))}.`,
+    `${model}: setting "${name}": ${issue.message}; got ${shown(at(settings, issue.path), issue.path)}.`,
     issue.path,
     issue.message,
     schema,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { QuantityName } from '../reading/quantity.ts'
 import type { Measurement } from '../reading/reading.ts'
-import { utf8 } from './bytes.ts'
+import { lineFrom, utf8 } from './bytes.ts'
 import { polling } from './polling.ts'
 import type { Driver, Outcome } from './sensors.ts'
 import { checked } from './settings.ts'
@@ -64,7 +64,7 @@ const refused = (reason: 'checksum' | 'layout' | 'unknown', detail: string): Out
 })
 
 const decode = (line: Uint8Array): readonly Outcome[] => {
-  let text = Buffer.from(line).toString('latin1').trim()
+  let text = lineFrom(line, /[0-9A-Za-z][Rr][0-35],[A-Z][a-z]=/)
   const found = message.exec(text)
   if (!found) return [refused('unknown', `${quoted(text)} is no message of a WXT`)]
   if (found[2] === 'r') {

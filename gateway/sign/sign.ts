@@ -6,7 +6,8 @@
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
-import { encodeReadings } from '../reading/payload.ts'
+import { encodeHeard, type Heard, heardContentType, openHeard } from '../reading/heard.ts'
+import { encodeReadings, readingsContentType } from '../reading/payload.ts'
 import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
 
@@ -37,15 +38,45 @@ const maxHeld = 20_000
 export type Sealer = {
   /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
   add(reading: Reading): Promise<void>
+  /** The same for a frame that a node signed itself and that has been verified. */
+  addHeard(frame: Heard): Promise<void>
   /** Seals what is open and waits until it is on disk. */
   flush(): Promise<void>
 }
 
-type Lane = 'private' | 'open'
+/** What goes into an envelope: a reading of the station's own, or a frame that a node signed itself. */
+type Item = Reading | Heard
+
+const isHeard = (item: Item): item is Heard => 'sign1' in item
+
+/** Which envelopes an item may share: one holds readings or frames, and what is private is not with what is sold. */
+type Lane = 'private' | 'open' | 'private-frames' | 'frames'
+
+const isPrivate = ({ values }: Reading): boolean =>
+  values.some((value) => quantityCoded(value.quantity)?.private)
 
 /** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
-const laneOf = (reading: Reading): Lane =>
-  reading.values.some((value) => quantityCoded(value.quantity)?.private) ? 'private' : 'open'
+const laneOf = (item: Item): Lane => {
+  if (!isHeard(item)) return isPrivate(item) ? 'private' : 'open'
+  const opened = openHeard(item)
+  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
+  return opened.frame.readings.some(isPrivate) ? 'private-frames' : 'frames'
+}
+
+const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
+
+/** Payload and content type of items of one lane. */
+const contentsOf = (
+  items: readonly Item[],
+): { readonly payload: Uint8Array; readonly contentType: string } => {
+  const frames = items.filter(isHeard)
+  return frames.length > 0
+    ? { payload: encodeHeard(frames), contentType: heardContentType }
+    : {
+        payload: encodeReadings(items.filter((item): item is Reading => !isHeard(item))),
+        contentType: readingsContentType,
+      }
+}
 
 /**
  * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
@@ -69,10 +100,10 @@ export const createSealer = (deps: {
       const timer = setTimeout(run, ms)
       return () => clearTimeout(timer)
     })
-  const open = new Map<Lane, { readings: Reading[]; cancel: () => void }>()
+  const open = new Map<Lane, { readings: Item[]; cancel: () => void }>()
 
   /** Signs readings into one envelope, or into more where one would grow beyond what a hub accepts. */
-  const seal = (readings: readonly Reading[], lane: Lane): void => {
+  const seal = (readings: readonly Item[], lane: Lane): void => {
     const envelope = sealOne(readings, lane)
     if (envelope !== undefined) {
       deps.chain.append(envelope)
@@ -84,33 +115,34 @@ export const createSealer = (deps: {
     seal(readings.slice(half), lane)
   }
 
-  const sealOne = (readings: readonly Reading[], lane: Lane): Uint8Array | undefined => {
-    let payload: Uint8Array
+  const sealOne = (readings: readonly Item[], lane: Lane): Uint8Array | undefined => {
+    let contents: ReturnType<typeof contentsOf>
     try {
-      payload = encodeReadings(readings)
+      contents = contentsOf(readings)
     } catch (error) {
-      if (error instanceof RangeError && readings.length > 1) return undefined // the clock jumped in between
+      if (error instanceof RangeError && readings.length > 1) return undefined // the clock jumped in between, or too many frames
       throw error
     }
     const { seq, hash, withheld } = deps.chain.head
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(readings),
-      withheld: withheld + (lane === 'private' ? 1 : 0),
+      clock: deps.clock(readings.filter((item): item is Reading => !isHeard(item))),
+      withheld: withheld + (privateLanes.has(lane) ? 1 : 0),
+      contentType: contents.contentType,
     }
-    const envelope = signEnvelope(head, payload, deps.network, deps.signer)
+    const envelope = signEnvelope(head, contents.payload, deps.network, deps.signer)
     return envelope.length <= envelopeBounds.maxBytes ? envelope : undefined
   }
 
   let lastCommit: Promise<void> = Promise.resolve()
   const mostHeld = deps.maxHeld ?? maxHeld
-  let held: Reading[] = []
+  let held: Item[] = []
   let lost = 0
   let resuming: Promise<void> | undefined
 
   /** Keeps readings unsigned. Where there is no room, every second of the older half goes: the past gets coarser. */
-  const hold = (readings: readonly Reading[]): void => {
+  const hold = (readings: readonly Item[]): void => {
     for (const reading of readings) held.push(reading)
     while (held.length > mostHeld) {
       const half = Math.ceil(held.length / 2)
@@ -128,7 +160,7 @@ export const createSealer = (deps: {
     while (held.length > 0 && writable()) {
       const taken = held.slice(0, limits.maxReadings)
       held = held.slice(taken.length)
-      for (const lane of ['open', 'private'] as const) {
+      for (const lane of ['open', 'private', 'frames', 'private-frames'] as const) {
         const readings = taken.filter((reading) => laneOf(reading) === lane)
         if (readings.length > 0) seal(readings, lane)
       }
@@ -159,17 +191,20 @@ export const createSealer = (deps: {
     await before
   }
 
+  const add = async (item: Item): Promise<void> => {
+    const lane = laneOf(item)
+    let batch = open.get(lane)
+    if (batch === undefined) {
+      batch = { readings: [], cancel: after(limits.maxAgeMs, () => void close(lane).catch(deps.failed)) }
+      open.set(lane, batch)
+    }
+    batch.readings.push(item)
+    if (batch.readings.length >= limits.maxReadings) await close(lane)
+  }
+
   return {
-    add: async (reading) => {
-      const lane = laneOf(reading)
-      let batch = open.get(lane)
-      if (batch === undefined) {
-        batch = { readings: [], cancel: after(limits.maxAgeMs, () => void close(lane).catch(deps.failed)) }
-        open.set(lane, batch)
-      }
-      batch.readings.push(reading)
-      if (batch.readings.length >= limits.maxReadings) await close(lane)
-    },
+    add,
+    addHeard: add,
     flush: async () => {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming

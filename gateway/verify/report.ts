@@ -10,6 +10,7 @@ export const stepNames = [
   'statements',
   'envelopes',
   'signatures',
+  'frames',
   'inclusion',
   'order',
   'batches',

@@ -15,7 +15,7 @@ import {
   claimsOf,
   openStatements,
 } from './checks.ts'
-import { checkSignatures, type Entry, openEntries } from './entries.ts'
+import { checkFrames, checkSignatures, type Entry, openEntries } from './entries.ts'
 import {
   type Checked,
   counted,
@@ -175,6 +175,8 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
   const forged = checkSignatures(entries, network, keys)
   const fit = `${counted(held.length, 'Ed25519 signature')} by these keys for network ${network}`
   if (!step('signatures', forged ?? passed(fit))) return stop()
+  if (held.some(({ frames }) => frames.length > 0) && !step('frames', checkFrames(entries, network)))
+    return stop()
   if (!step('inclusion', checkInclusion(bundle, statements, opened))) return stop()
   const views = viewsOf(statements, opened)
   if (!step('order', checkOrder(statements, opened, views))) return stop()

@@ -51,7 +51,7 @@ export const verifying: Measurement = {
         const envelope = check(bytes)
         const contents = readingsOf(envelope)
         if (!contents.ok) throw new Error(`readings of our own are refused: ${contents.detail}`)
-        summarise(bytes, envelope, contents.readings)
+        summarise(bytes, envelope, contents.readings, contents.frames)
       },
     })
     return [

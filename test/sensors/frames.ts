@@ -14,6 +14,7 @@ export const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text
 export const surroundings = (): Surroundings => {
   const held = new Map<string, number>()
   return {
+    network: 'testnet',
     counters: { get: (name) => held.get(name), set: (name, value) => void held.set(name, value) },
     secret: (path) => {
       throw new Error(`there is no secret in ${path}`)
@@ -24,10 +25,23 @@ export const surroundings = (): Surroundings => {
 // Long enough that nothing counts as said twice.
 const frameMs = 2000
 
-/** What a driver alone makes of bytes as they come from a wire, in pieces of `chunkBytes`; a frame every two seconds. */
+/** As they come from a wire: messages stay whole, everything else arrives in pieces of `chunkBytes`. */
+const arriving = (driver: Driver, wire: Wire, chunkBytes: number): Uint8Array[] => {
+  const parts = wire instanceof Uint8Array ? [wire] : wire
+  if (driver.framing.kind === 'messages') return [...parts]
+  const bytes = Buffer.concat(parts)
+  return Array.from({ length: Math.ceil(bytes.length / chunkBytes) }, (_, index) =>
+    bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes),
+  )
+}
+
+/** Bytes from a wire, or messages of a link that keeps them apart. */
+export type Wire = Uint8Array | readonly Uint8Array[]
+
+/** What a driver alone makes of what comes from a wire; a frame every two seconds. */
 export const decodeAlone = (
   driver: Driver,
-  bytes: Uint8Array,
+  wire: Wire,
   settings: Settings = {},
   chunkBytes = 7,
 ): Outcome[] => {
@@ -35,8 +49,8 @@ export const decodeAlone = (
   const cutter = framer(decoder.framing ?? driver.framing)
   const outcomes: Outcome[] = []
   let frames = 0
-  for (let at = 0; at < bytes.length; at += chunkBytes)
-    for (const frame of cutter.push(bytes.slice(at, at + chunkBytes))) {
+  for (const chunk of arriving(driver, wire, chunkBytes))
+    for (const frame of cutter.push(chunk)) {
       frames += 1
       outcomes.push(...decoder.decode(frame, frames * frameMs))
     }
@@ -44,12 +58,7 @@ export const decodeAlone = (
 }
 
 /** The same with uplinks read to the end, as a station does. */
-export const decode = (
-  driver: Driver,
-  bytes: Uint8Array,
-  settings: Settings = {},
-  chunkBytes = 7,
-): Outcome[] =>
+export const decode = (driver: Driver, bytes: Wire, settings: Settings = {}, chunkBytes = 7): Outcome[] =>
   decodeAlone(
     { ...driver, configure: (own, around) => decoderOf(driver, own, around) },
     bytes,

@@ -1,0 +1,84 @@
+/** Radio nodes that sign their own readings: a frame is verified here, and goes on as the node signed it. */
+import { z } from 'zod'
+import { fromHex, toHex } from '../reading/bytes.ts'
+import { keyFault, keyId } from '../reading/key.ts'
+import {
+  claims,
+  decodeNodeFrame,
+  decodeNodeMessage,
+  expandNodeFrame,
+  nodeFrameType,
+} from '../reading/node-frame.ts'
+import type { Outcome, Surroundings, Uplink } from './sensors.ts'
+
+const publicKey = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'expected a public key of 64 lower-case hexadecimal digits')
+  .refine((hex) => keyFault(fromHex(hex)!) === undefined, 'expected a key that may be used: this one is weak')
+
+/** Setting of every radio driver: the nodes that sign, by their public keys; `name` in place of their key's id. */
+export const signedSetting = z
+  .array(
+    z.strictObject({
+      publicKey,
+      name: z
+        .string()
+        .regex(/^[A-Za-z0-9_-]{1,40}$/, 'expected letters, digits, _ and -')
+        .optional(),
+    }),
+    'expected a list of public keys',
+  )
+  .max(1000)
+  .default([])
+  .describe('Nodes that sign their readings, by public key.')
+
+// Of a key's id: enough to tell nodes apart, short enough for a sensor's name.
+const nameDigits = 12
+
+/** Whether a payload says that it is a signed frame. */
+export const isSignedFrame = (payload: Uint8Array): boolean => payload[0] === nodeFrameType
+
+const refused = (reason: 'layout' | 'signature' | 'replay' | 'not-configured', detail: string): Outcome => ({
+  kind: 'refused',
+  reason,
+  detail,
+})
+
+/** A reader of signed frames for these nodes; the newest number of each is kept on disk, an older one is refused. */
+export const signedNodeReader = (
+  nodes: z.output<typeof signedSetting>,
+  { network, counters }: Pick<Surroundings, 'network' | 'counters'>,
+): ((uplink: Uplink) => Outcome) => {
+  const known = nodes.map(({ publicKey: hex, name }) => {
+    const key = fromHex(hex)!
+    const id = toHex(keyId(key))
+    return { key, id, name: name ?? `node-${id.slice(0, nameDigits)}` }
+  })
+  return ({ payload, radio }) => {
+    const decoded = decodeNodeFrame(payload)
+    if (!decoded.ok) return refused('layout', decoded.detail)
+    const { frame } = decoded
+    const claimed = known.filter(({ key }) => claims(frame, key))
+    if (claimed.length === 0)
+      return refused(
+        'not-configured',
+        `no node in setting "signed" has a key id that begins ${toHex(frame.prefix)}`,
+      )
+    for (const { key, id, name } of claimed) {
+      const sign1 = expandNodeFrame(frame, key, network)
+      if (sign1 === undefined) continue
+      const message = decodeNodeMessage(sign1)
+      if (!message.ok) return refused('layout', message.detail)
+      const counter = `node-${id}`
+      const newest = counters.get(counter) ?? 0
+      if (frame.seq <= newest)
+        return refused('replay', `frame ${frame.seq} of ${name}, which has sent ${newest} already`)
+      counters.set(counter, frame.seq)
+      return { kind: 'signed', node: name, publicKey: key, sign1, radio }
+    }
+    return refused(
+      'signature',
+      `a frame said to be by ${claimed.map(({ name }) => name).join(' or ')} is not signed by it`,
+    )
+  }
+}

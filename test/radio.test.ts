@@ -1,0 +1,147 @@
+/** What simulated nodes may send: airtime as published, duty cycle, dwell time and sizes as the rules have them. */
+import { describe, expect, test } from 'vitest'
+import { decodeNodeFrame, expandNodeFrame } from '#gateway/reading/node-frame.ts'
+import { airtimeMs } from '#sim/radio/airtime.ts'
+import { RadioError, transmitter } from '#sim/radio/region.ts'
+import { signedNode } from '#sim/radio/signed-node.ts'
+import { framesFile, haveFrames } from '#test/sensors/frames.ts'
+
+const hourMs = 3_600_000
+const air = () => ({ temperature: 20.51, humidity: 50.25, pressure: 1000.5, pm1: 5, pm2_5: 8, pm10: 12 })
+
+describe.skipIf(!haveFrames)('airtime', () => {
+  test('is as published, for all of its vectors', () => {
+    const vectors = framesFile('lora-airtime')
+    expect(vectors.length).toBe(126)
+    for (const { decoded } of vectors) {
+      const { phyBytes, sf, bwKHz, preamble, crc, explicitHeader, cr, ms } = decoded as Record<
+        string,
+        number
+      > & {
+        cr: string
+      }
+      const computed = airtimeMs(phyBytes!, {
+        spreadingFactor: sf!,
+        bandwidthHz: bwKHz! * 1000,
+        preambleSymbols: preamble!,
+        crc: Boolean(crc),
+        implicitHeader: !explicitHeader,
+        codingRate: Number(String(cr).slice(2)) - 4,
+      })
+      expect(computed, JSON.stringify(decoded)).toBeCloseTo(ms!, 2)
+    }
+  })
+})
+
+describe('a transmitter', () => {
+  test('keeps to one per cent of every sliding hour in EU868, however often it is asked', () => {
+    const radio = transmitter('EU868', 3)
+    const sent: { atMs: number; airtimeMs: number }[] = []
+    for (let nowMs = 0; nowMs < 4 * hourMs; nowMs += 1000) {
+      const answer = radio.send(115, nowMs)
+      if (answer.ok) sent.push({ atMs: nowMs, airtimeMs: answer.airtimeMs })
+    }
+    for (const { atMs } of sent) {
+      const within = sent.filter((one) => one.atMs > atMs - hourMs && one.atMs <= atMs)
+      expect(within.reduce((sum, one) => sum + one.airtimeMs, 0)).toBeLessThanOrEqual(36_000)
+    }
+    // And it uses what it may: more would not fit.
+    const hours = sent.reduce((sum, one) => sum + one.airtimeMs, 0) / 36_000
+    expect(hours).toBeGreaterThan(3.9)
+  })
+
+  test('that has to wait says for how long, and no less', () => {
+    const radio = transmitter('EU868', 5)
+    let nowMs = 0
+    for (;;) {
+      const answer = radio.send(200, nowMs)
+      if (!answer.ok) {
+        expect(radio.send(200, nowMs + answer.againMs - 1).ok).toBe(false)
+        expect(radio.send(200, nowMs + answer.againMs).ok).toBe(true)
+        break
+      }
+      nowMs += 10
+    }
+  })
+
+  test('refuses what no waiting makes fit, and says what would', () => {
+    expect(() => transmitter('EU868', 3).send(116, 0)).toThrow(
+      '116 bytes do not fit EU868 data rate 3 (SF9), which carries 115; by data rate it carries 51 at 0, 51 at 1, 51 at 2, 115 at 3, 242 at 4, 242 at 5',
+    )
+    expect(() => transmitter('US915', 1).send(54, 0)).toThrow(RadioError)
+    expect(() => transmitter('US915', 9)).toThrow('US915 has no data rate 9 for readings; it has 0, 1, 2, 3')
+  })
+
+  test('stays below 400 ms in US915 and AS923 with the longest payload of each data rate', () => {
+    for (const [region, rates] of [
+      ['US915', [0, 1, 2, 3]],
+      ['AS923', [2, 3, 4, 5]],
+    ] as const)
+      for (const dataRate of rates) {
+        const radio = transmitter(region, dataRate)
+        expect(radio.airtimeOf(radio.maxPayload)).toBeLessThanOrEqual(400)
+        expect(radio.send(radio.maxPayload, 0).ok).toBe(true)
+      }
+  })
+
+  test('comes back to a channel of US915 no sooner than its dwell time allows', () => {
+    const radio = transmitter('US915', 2)
+    const sent = Array.from({ length: 20_000 }, (_, at) => at).filter((at) => radio.send(125, at).ok)
+    // 64 channels, each free again after 20 s: within the first 20 s no more than one each.
+    expect(sent.length).toBe(64)
+  })
+})
+
+describe('a node that signs', () => {
+  test.each([
+    ['EU868', 3, 115],
+    ['US915', 2, 125],
+  ] as const)(
+    'fits at least five readings of three quantities into a message of %s at data rate %i',
+    (region, dataRate, most) => {
+      const node = signedNode({
+        seed: 1,
+        network: 'n',
+        region,
+        dataRate,
+        air,
+        measureMs: 60_000,
+        readings: 5,
+      })
+      const frames = Array.from({ length: 3600 }, (_, second) => node.tick(second * 1000)).filter(
+        (one) => one !== undefined,
+      )
+      expect(frames.length).toBeGreaterThan(10)
+      for (const { bytes, readings } of frames) {
+        expect(bytes.length).toBeLessThanOrEqual(most)
+        expect(readings).toHaveLength(5)
+        const decoded = decodeNodeFrame(bytes)
+        expect(decoded.ok && expandNodeFrame(decoded.frame, node.publicKey, 'n')).toBeInstanceOf(Uint8Array)
+        expect(decoded.ok && expandNodeFrame(decoded.frame, node.publicKey, 'other')).toBeUndefined()
+      }
+    },
+  )
+
+  test('waits for its share of the air, and then sends its newest', () => {
+    const node = signedNode({
+      seed: 2,
+      network: 'n',
+      region: 'EU868',
+      dataRate: 3,
+      air,
+      measureMs: 1000,
+      readings: 5,
+    })
+    const sent: number[] = []
+    for (let second = 0; second < 3600; second += 1) {
+      const frame = node.tick(second * 1000)
+      if (!frame) continue
+      sent.push(frame.bytes.length)
+      expect(frame.readings.at(-1)!.ageS).toBe(0)
+    }
+    const radio = transmitter('EU868', 3)
+    const onAirMs = sent.reduce((sum, bytes) => sum + radio.airtimeOf(bytes), 0)
+    expect(onAirMs).toBeLessThanOrEqual(36_000)
+    expect(onAirMs).toBeGreaterThan(34_000)
+  })
+})
