@@ -25,6 +25,10 @@ export type Timed = {
   take(seen: Seen, isFix?: boolean): Promise<void>
   /** What an envelope with these readings declares; of now, where there are none. */
   clock(readings?: readonly Reading[]): Clock
+  /** False while readings wait: nothing else may be signed then, for records are counted against envelopes. */
+  readonly isDirect: boolean
+  /** Hands in what is to be done once, when the time is known and no reading waits for it. */
+  whenDirect(run: () => void): void
   /** Puts on disk what waits in memory; nothing is signed any more. */
   close(): Promise<void>
   readonly status: TimedStatus
@@ -101,6 +105,7 @@ export const createTimed = ({
   // What waits goes first: until nothing does, everything waits.
   let direct = untimed.waiting === 0
   let draining: Promise<void> | undefined
+  let waiters: (() => void)[] = []
 
   for (const [boot, lastMs] of untimed.boots) timekeeper.lasted(boot, lastMs)
 
@@ -207,8 +212,12 @@ export const createTimed = ({
       await put()
       await putting
       const all = untimed.waiting === 0 || (await untimed.drain(signRecord))
-      if (all && buffer.length + onTheWay + untimed.waiting === 0) direct = true
-      else if ((!all || !untimed.writable) && !closing) {
+      if (all && buffer.length + onTheWay + untimed.waiting === 0) {
+        direct = true
+        const waited = waiters
+        waiters = []
+        for (const run of waited) run()
+      } else if ((!all || !untimed.writable) && !closing) {
         cancelRetry = after(retryMs, start)
         return
       }
@@ -240,6 +249,14 @@ export const createTimed = ({
       const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
       return said.length > 0 ? leastOf(said) : timekeeper.clock()
     },
+    get isDirect() {
+      return direct
+    },
+    whenDirect: (run) =>
+      timekeeper.whenKnown(() => {
+        if (direct) run()
+        else waiters.push(run)
+      }),
     close: async () => {
       closing = true
       cancelRetry?.()

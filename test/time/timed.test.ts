@@ -163,10 +163,17 @@ describe('before the time is known', () => {
     await station.fire()
     expect(station.outbox.head.seq).toBe(0)
     expect(station.timed.status).toMatchObject({ known: false, source: null, waiting: 130 })
+    // Whatever else is to be signed comes after them.
+    let others = -1
+    station.timed.whenDirect(() => {
+      others = station.outbox.head.seq
+    })
     expect(existsSync(join(directory, 'untimed'))).toBe(true)
     world.synchronise(20)
     station.timekeeper.look()
     await drained(station)
+    await until('the rest may be signed', 5, async () => (station.timed.isDirect ? true : undefined))
+    expect(others).toBe(3)
     // What comes now is signed at once, in the same order.
     for (let n = 0; n < 3; n++) {
       world.advance(1000)
