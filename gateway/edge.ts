@@ -135,10 +135,10 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   // Frames of nodes that came before the time was known: in memory, for they are few.
   let early: { readonly frame: Heard; readonly atMs: number }[] = []
   const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
-    const stamp = timekeeper.at(atMs)
+    const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
     if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
     if (early.length === 0)
-      timekeeper.whenKnown(() => {
+      timed.whenDirect(() => {
         const waiting = early
         early = []
         for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
@@ -186,6 +186,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     connect: options.connect,
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
+    now: timekeeper.utcMs,
     describe: () => ({
       ...publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),

@@ -91,6 +91,17 @@ describe('ingest', () => {
     })
   })
 
+  test('readings further ahead of their receipt than their clock header allows are kept, and counted', async () => {
+    const hub = await hubWith()
+    const next = envelopeChain(hub.station) // its clock says 5 ms
+    await hub.send(next([aReading(nowMs + 900)]))
+    expect(hub.ingest.status.ahead).toBe(0)
+    const late = next([aReading(nowMs + 1100)])
+    await hub.send(late)
+    await hub.send(late)
+    expect(hub.ingest.status).toMatchObject({ kept: 2, ahead: 1 })
+  })
+
   test('an envelope sent twice is stored once and acknowledged twice', async () => {
     const hub = await hubWith()
     const bytes = envelopeChain(hub.station)([aReading(nowMs)])

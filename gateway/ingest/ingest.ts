@@ -27,6 +27,11 @@ export type IngestStatus = {
   readonly kept: number
   readonly known: number
   readonly refused: number
+  /**
+   * Envelopes kept whose newest reading lies further ahead of their receipt than the error in their clock header: that
+   * header is wrong. One that came late can be as wrong, which nobody can tell.
+   */
+  readonly ahead: number
   readonly commits: number
   readonly waiting: number
 }
@@ -54,6 +59,9 @@ const maxGroup = 256
 /** How far ahead of the hub's clock a reading may be. */
 const maxFutureMs = 5 * 60_000
 
+/** How far the hub's own clock may be off before it blames a station's. */
+const ownErrorMs = 1_000
+
 const verify = promisify(
   verifyAsync as (
     algorithm: null,
@@ -64,7 +72,9 @@ const verify = promisify(
   ) => void,
 )
 
-type Checked = { readonly ok: true; readonly summary: Summary } | (Refused & { readonly seq: number | null })
+type Checked =
+  | { readonly ok: true; readonly summary: Summary; readonly errorMs: number }
+  | (Refused & { readonly seq: number | null })
 
 type Waiting = { readonly arrival: Arrival; readonly checked: Promise<Checked>; readonly settle: () => void }
 
@@ -81,7 +91,7 @@ export const createIngest = (deps: {
   const queue: Waiting[] = []
   const idle: (() => void)[] = []
   let running = false
-  let [received, kept, known, refusedCount, commits] = [0, 0, 0, 0, 0]
+  let [received, kept, known, refusedCount, ahead, commits] = [0, 0, 0, 0, 0, 0]
 
   const check = async (arrival: Arrival): Promise<Checked> => {
     const { bytes, station } = arrival
@@ -108,7 +118,7 @@ export const createIngest = (deps: {
       return no(refused('bad-payload', 'it holds positions, and its header counts no envelope with any'))
     if (summary.lastMs > deps.now() + maxFutureMs)
       return no(refused('future', `readings of ${new Date(summary.lastMs).toISOString()}`))
-    return { ok: true, summary }
+    return { ok: true, summary, errorMs: envelope.clock.errorMs }
   }
 
   /** Decides about one message in order of arrival; returns what its station has to be told. */
@@ -116,7 +126,7 @@ export const createIngest = (deps: {
     const { bytes, receivedMs, station } = arrival
     let answer: Refused & { readonly seq: number | null }
     if (checked.ok) {
-      const { summary } = checked
+      const { summary, errorMs } = checked
       const place: ReturnType<Keeper['place']> = evidence.place(summary)
       if (place === 'known') {
         known++
@@ -124,6 +134,7 @@ export const createIngest = (deps: {
       }
       if (place === 'new') {
         kept++
+        if (summary.lastMs > receivedMs + errorMs + ownErrorMs) ahead++
         evidence.keep(bytes, summary, receivedMs)
         return undefined
       }
@@ -203,7 +214,7 @@ export const createIngest = (deps: {
       if (evidence.station(station) !== undefined) receipt(station, [])
     },
     get status() {
-      return { received, kept, known, refused: refusedCount, commits, waiting: queue.length }
+      return { received, kept, known, refused: refusedCount, ahead, commits, waiting: queue.length }
     },
     drain: () =>
       running

@@ -7,6 +7,10 @@ const counters = {
   kept: ['groundtruth_envelopes_kept_total', 'Envelopes kept as evidence.'],
   known: ['groundtruth_envelopes_known_total', 'Envelopes received again.'],
   refused: ['groundtruth_envelopes_refused_total', 'Messages refused.'],
+  ahead: [
+    'groundtruth_envelopes_ahead_total',
+    'Envelopes kept whose readings lie further ahead of the hub than their clock header allows.',
+  ],
   commits: ['groundtruth_evidence_commits_total', 'Group commits of evidence.'],
 } as const satisfies Partial<Record<keyof IngestStatus, readonly [name: string, help: string]>>
 

@@ -72,6 +72,8 @@ const decodeNodeReadings = (payload: Uint8Array): readonly Outcome[] => {
     kind: 'reading',
     node: sensor,
     timeMs,
+    // It encodes readings with their times so that it can keep them while nobody hears it.
+    backlog: true,
     measurements: values.map((value): Measurement => {
       const row = quantityCoded(value.quantity)!
       const name = row.name as QuantityName

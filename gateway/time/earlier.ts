@@ -1,5 +1,5 @@
 /** What time it was in boots that ended before anybody knew: bounded by the boots around them. */
-import { driftRate, type Fix, type Stamp } from './time.ts'
+import { driftRate, errorOf, type Fix, type Stamp } from './time.ts'
 
 /** A boot of this station, in order: the fix it had, if any, and the latest moment that is known of it. */
 export type Boot = { readonly id: string; readonly fix?: Fix | undefined; readonly lastMs: number }
@@ -11,7 +11,7 @@ const boundsOf = ({ fix }: Boot): Bounds | undefined => {
   // What nobody vouched for bounds nothing.
   if (fix === undefined || fix.source === 'none') return undefined
   const startMs = fix.utcMs - fix.atMs
-  const errorMs = fix.errorMs + fix.atMs * driftRate
+  const errorMs = errorOf(fix, 0)
   return { fromMs: startMs - errorMs, toMs: startMs + errorMs }
 }
 
@@ -27,7 +27,7 @@ export const earlierTimes = (boots: readonly Boot[]): ((id: string, atMs: number
   const stampOf = (boot: Boot, atMs: number): Stamp | undefined => {
     const { fix } = boot
     if (fix !== undefined) {
-      const errorMs = fix.source === 'none' ? 0 : fix.errorMs + Math.abs(atMs - fix.atMs) * driftRate + 0.5
+      const errorMs = fix.source === 'none' ? 0 : errorOf(fix, atMs) + 0.5
       return {
         utcMs: Math.round(fix.utcMs + (atMs - fix.atMs)),
         clock: {

@@ -1,6 +1,6 @@
 /** The estimate of UTC: from looks at the system's clock and at who vouches for it, pure and without a clock of its own. */
 import type { ClockSource } from '../reading/envelope.ts'
-import { driftRate, type Fix, isPlausible, type Stamp, stepMs, type TimeStatus } from './time.ts'
+import { driftRate, errorOf, type Fix, isPlausible, type Stamp, stepMs, type TimeStatus } from './time.ts'
 
 /**
  * What an NTP client says: when, by the system's clock, it last set the time, and how far off the clock can be once it
@@ -38,7 +38,7 @@ const convincing = 3
 /** When a file's time is rounded to the kernel's tick, and two clocks are read one after the other. */
 const slackMs = 50
 const maxMoves = 16
-/** Differences below this are the reading of two clocks, one after the other. */
+/** Differences below this are the reading of two clocks, one after the other; no clock is moved by so little. */
 const noiseMs = 5
 
 /** How the system's clock stands, UTC less steady time; moved there after `fromMs` and before `seenMs`. */
@@ -52,25 +52,29 @@ export type Estimate = {
   /** UTC of a moment of this boot; undefined while it is not known. */
   readonly at: (atMs: number) => Stamp | undefined
   readonly fix: Fix | undefined
+  /** The newest synchronisation that was looked at, by the system's clock; whether or not it vouched for anything. */
+  readonly syncedMs: number | undefined
   readonly status: (atMs: number) => TimeStatus
 }
 
 /**
- * An estimate for one boot. `saved` is the fix an earlier process of this boot had. `newestMs` is the newest UTC that
+ * An estimate for one boot. `saved` and `syncedMs` are what an earlier process of this boot had; without them, how the clock stands at
+ * the first look is taken for how it stood at the newest synchronisation. `newestMs` is the newest UTC that
  * was vouched for in earlier boots: a clock that nobody vouches for and that stands before it is wrong, and even a
  * vouched one declares how far it lies before it.
  */
 export const createEstimate = (known: {
   readonly saved?: Fix | undefined
+  readonly syncedMs?: number | undefined
   readonly newestMs?: number | undefined
 }): Estimate => {
   let fix = known.saved
   let newestMs = known.newestMs
   let standings: Standing[] = fix === undefined ? [] : [{ fromMs: 0, seenMs: 0, systemMs: fix.systemMs }]
-  let lookedMs = 0
-  let askedMs = 0
-  // A fix by NTP is named by the synchronisation it came from.
-  let lastSyncedMs = fix?.source === 'ntp' ? fix.utcMs : undefined
+  let lookedMs = fix?.atMs ?? 0
+  let askedMs = lookedMs
+  let crowdedMs = Number.NEGATIVE_INFINITY
+  let lastSyncedMs = known.syncedMs
   let syncs = 0
   let jumps = 0
   let lastJumpMs: number | null = null
@@ -96,7 +100,7 @@ export const createEstimate = (known: {
 
   const errorAt = (of: Fix, atMs: number): number => {
     if (of.source === 'none') return Math.max(doubtMs(), atMs < declared.untilMs ? declared.ms : 0)
-    return of.errorMs + Math.abs(atMs - of.atMs) * driftRate + doubtMs()
+    return errorOf(of, atMs) + doubtMs()
   }
 
   const at = (atMs: number): Stamp | undefined => {
@@ -115,37 +119,47 @@ export const createEstimate = (known: {
     }
   }
 
+  /** The standings under which a synchronisation lies after `sinceMs` and within the standing. */
+  const fitting = ({ syncedMs }: NtpSync, sinceMs: number, atMs: number): Standing[] =>
+    standings.filter(({ fromMs, systemMs }, at) => {
+      const momentMs = syncedMs - systemMs
+      const earliestMs = at === 0 ? sinceMs : Math.max(sinceMs, fromMs)
+      return momentMs >= earliestMs - slackMs && momentMs <= (standings[at + 1]?.seenMs ?? atMs) + slackMs
+    })
+
   /**
    * A synchronisation names its moment by the system's clock, and the clock may have been moved since the last look:
-   * which of its standings fits? Only that one is vouched for.
+   * which of its standings fits? Only that one is vouched for. Where it was moved between two looks it may have stood
+   * otherwise in between, and the synchronisation may be of then: how far off that would be is added to the error.
    */
   const synchronised = (sync: NtpSync, atMs: number): void => {
-    if (sync.syncedMs === lastSyncedMs) {
-      askedMs = atMs
-      return
-    }
-    const fits = standings.filter(({ fromMs, systemMs }, at) => {
-      const momentMs = sync.syncedMs - systemMs
-      const untilMs = standings[at + 1]?.seenMs ?? atMs
-      const sinceLook = at === 0 ? askedMs : Math.max(askedMs, fromMs)
-      return momentMs >= sinceLook - slackMs && momentMs <= untilMs + slackMs
-    })
-    lastSyncedMs = sync.syncedMs
+    const sinceMs = askedMs
     askedMs = atMs
+    if (sync.syncedMs === lastSyncedMs) return
+    lastSyncedMs = sync.syncedMs
+    const fits = fitting(sync, sinceMs, atMs)
     const good = fits.at(-1)
-    if (good === undefined || !isPlausible(sync.syncedMs)) return
+    if (good === undefined || !isPlausible(sync.syncedMs) || crowdedMs > sinceMs) return
     const momentMs = sync.syncedMs - good.systemMs
+    const moves = standings.slice(1).filter(({ seenMs }) => seenMs >= sinceMs)
+    const unclearMs = Math.max(
+      moves.length > 0 ? slackMs : 0,
+      ...moves.flatMap(({ fromMs, seenMs }) =>
+        [fromMs, seenMs].map((end) => Math.abs(momentMs - end) + slackMs),
+      ),
+      ...fits.map(({ systemMs }) => Math.abs(systemMs - good.systemMs)),
+    )
     syncs += 1
     // What the clock has drifted since the last time is being made up.
     const drifted = fix?.source === 'ntp' ? Math.abs(momentMs - fix.setMs) * driftRate : sync.slewMs
-    const unclearMs = Math.max(...fits.map(({ systemMs }) => Math.abs(systemMs - good.systemMs)))
     take({
       source: 'ntp',
       atMs: momentMs,
       utcMs: sync.syncedMs,
-      errorMs: sync.errorMs + Math.min(drifted, sync.slewMs) + unclearMs + noiseMs,
+      errorMs: sync.errorMs + Math.min(drifted, sync.slewMs) + unclearMs * (1 + driftRate) + noiseMs,
       setMs: momentMs,
       systemMs: good.systemMs,
+      slewMs: sync.slewMs,
     })
     if (syncs >= convincing) newestMs = undefined
     standings = standings.slice(-1)
@@ -164,7 +178,10 @@ export const createEstimate = (known: {
     }
     if (before === undefined || Math.abs(systemMs - before) >= noiseMs) {
       standings.push({ fromMs: lookedMs, seenMs: atMs, systemMs })
-      if (standings.length > maxMoves) standings.shift()
+      if (standings.length > maxMoves) {
+        standings.shift()
+        crowdedMs = atMs
+      }
     }
     if (seen.ntp) synchronised(seen.ntp, atMs)
     lookedMs = atMs
@@ -172,13 +189,22 @@ export const createEstimate = (known: {
     if (seen.rtc && unvouched(systemUtcMs) && Math.abs(seen.rtc.utcMs - systemUtcMs) <= rtcAgreesMs) {
       const errorMs = seen.rtc.errorMs + Math.abs(seen.rtc.utcMs - systemUtcMs)
       // It set the clock when the machine started.
-      take({ source: 'rtc', atMs, utcMs: systemUtcMs, errorMs, setMs: 0, systemMs })
+      take({ source: 'rtc', atMs, utcMs: systemUtcMs, errorMs, setMs: 0, systemMs, slewMs: 0 })
       return
     }
     if (!unvouched(systemUtcMs)) return
-    const none: Fix = { source: 'none', atMs, utcMs: systemUtcMs, errorMs: 0, setMs: atMs, systemMs }
+    const none: Fix = {
+      source: 'none',
+      atMs,
+      utcMs: systemUtcMs,
+      errorMs: 0,
+      setMs: atMs,
+      systemMs,
+      slewMs: 0,
+    }
     if (fix === undefined) {
-      if (!seen.awaited) take(none)
+      // A synchronisation that does not fit how the clock stands is as good as none: the next one is awaited.
+      if (!seen.awaited && seen.ntp === undefined) take(none)
     } else if (doubtMs() >= stepMs && atMs - jumpedAtMs >= followMs) {
       declared = { ms: doubtMs(), untilMs: atMs + declareMs }
       take(none)
@@ -204,6 +230,7 @@ export const createEstimate = (known: {
         errorMs: gnss.errorMs,
         setMs: atMs,
         systemMs,
+        slewMs: 0,
       }
       if (
         fix === undefined ||
@@ -216,6 +243,9 @@ export const createEstimate = (known: {
     at,
     get fix() {
       return fix
+    },
+    get syncedMs() {
+      return lastSyncedMs
     },
     status: (atMs) => {
       const stamp = at(atMs)

@@ -8,7 +8,7 @@ import type { Reading } from '../reading/reading.ts'
  *
  * A fix says that at `atMs` it was `utcMs`, give or take `errorMs`, by a source that had last set the time at `setMs`
  * (a moment, too). `systemMs` is UTC less steady time by the system's clock as it then stood: a clock that stands
- * otherwise later has been moved. With source `none` nobody vouches, and an error of 0 is no bound.
+ * otherwise later has been moved. Before `atMs` the steady clock may have been slewed by `slewMs`. With source `none` nobody vouches, and an error of 0 is no bound.
  */
 export type Fix = {
   readonly source: ClockSource
@@ -17,7 +17,12 @@ export type Fix = {
   readonly errorMs: number
   readonly setMs: number
   readonly systemMs: number
+  readonly slewMs: number
 }
+
+/** How far from the truth a fix can be at a moment, in ms; not for source `none`. */
+export const errorOf = ({ errorMs, atMs: fixedMs, slewMs }: Fix, atMs: number): number =>
+  errorMs + Math.abs(atMs - fixedMs) * driftRate + (atMs < fixedMs ? slewMs : 0)
 
 /** UTC of a moment and what can be declared about it. */
 export type Stamp = { readonly utcMs: number; readonly clock: Clock }

@@ -13,7 +13,7 @@ export type TimedStatus = TimeStatus & {
   readonly waiting: number
   /** Readings that were thinned out while they waited, since the disk was first used. */
   readonly thinned: number
-  /** Readings since the start of which nothing tells the time. */
+  /** Readings since the start of which nothing tells the time, or for which neither disk nor memory had room. */
   readonly dropped: number
 }
 
@@ -25,6 +25,10 @@ export type Timed = {
   take(seen: Seen, isFix?: boolean): Promise<void>
   /** What an envelope with these readings declares; of now, where there are none. */
   clock(readings?: readonly Reading[]): Clock
+  /** False while readings wait: nothing else may be signed then, for records are counted against envelopes. */
+  readonly isDirect: boolean
+  /** Hands in what is to be done once, when the time is known and no reading waits for it. */
+  whenDirect(run: () => void): void
   /** Puts on disk what waits in memory; nothing is signed any more. */
   close(): Promise<void>
   readonly status: TimedStatus
@@ -101,6 +105,7 @@ export const createTimed = ({
   // What waits goes first: until nothing does, everything waits.
   let direct = untimed.waiting === 0
   let draining: Promise<void> | undefined
+  let waiters: (() => void)[] = []
 
   for (const [boot, lastMs] of untimed.boots) timekeeper.lasted(boot, lastMs)
 
@@ -141,7 +146,26 @@ export const createTimed = ({
     dropped += before - buffer.length
   }
 
-  /** Puts the buffer on disk. One record is of one kind, so that it becomes one envelope. */
+  /** Puts on disk what waits by now. One record is of one kind, so that it becomes one envelope. */
+  const putAll = async (): Promise<void> => {
+    const taken = buffer
+    buffer = []
+    onTheWay += taken.length
+    const left: Seen[] = []
+    for (let at = 0; at < taken.length; at += limits.maxReadings) {
+      const some = taken.slice(at, at + limits.maxReadings)
+      for (const kind of [false, true]) {
+        const alike = some.filter((seen) => isPrivate(seen) === kind)
+        if (alike.length > 0 && !(await untimed.put(timekeeper.boot, alike))) left.push(...alike)
+      }
+    }
+    onTheWay -= taken.length
+    if (left.length === 0) return
+    buffer = [...left, ...buffer]
+    wait()
+  }
+
+  /** Puts the buffer on disk, after what is on its way; waits for that: sensors may be one commit ahead, no more. */
   const put = async (): Promise<void> => {
     cancel?.()
     cancel = undefined
@@ -151,26 +175,22 @@ export const createTimed = ({
       wait()
       return
     }
-    const taken = buffer
-    buffer = []
-    onTheWay += taken.length
     const before = putting
-    putting = (async () => {
-      for (let at = 0; at < taken.length; at += limits.maxReadings) {
-        const some = taken.slice(at, at + limits.maxReadings)
-        for (const kind of [false, true]) {
-          const alike = some.filter((seen) => isPrivate(seen) === kind)
-          if (alike.length > 0) await untimed.put(timekeeper.boot, alike)
-          onTheWay -= alike.length
-        }
-      }
-    })()
+    putting = before.then(putAll)
     putting.catch(failed)
     await before
   }
 
   const wait = (): void => {
     cancel ??= after(limits.maxAgeMs, () => void put().catch(failed))
+  }
+
+  // An envelope declares the least of what is known of its readings: it holds those of one source.
+  let source: Clock['source'] | undefined
+  const sign = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
+    if (source !== undefined && source !== received.clock.source) await seal.flush()
+    source = received.clock.source
+    await seal.add(stamped(seen, boot, received))
   }
 
   const signRecord = async (boot: string, seen: readonly Seen[]) => {
@@ -181,7 +201,7 @@ export const createTimed = ({
       log(`${seen.length} readings are dropped: nothing bounds the time of the boot they were received in`)
       return 'dropped'
     }
-    for (const one of seen) await seal.add(stamped(one, boot, timekeeper.of(boot, one.atMs) ?? first))
+    for (const one of seen) await sign(one, boot, timekeeper.of(boot, one.atMs) ?? first)
     await seal.flush()
     return 'signed'
   }
@@ -192,8 +212,12 @@ export const createTimed = ({
       await put()
       await putting
       const all = untimed.waiting === 0 || (await untimed.drain(signRecord))
-      if (all && buffer.length + onTheWay + untimed.waiting === 0) direct = true
-      else if ((!all || !untimed.writable) && !closing) {
+      if (all && buffer.length + onTheWay + untimed.waiting === 0) {
+        direct = true
+        const waited = waiters
+        waiters = []
+        for (const run of waited) run()
+      } else if ((!all || !untimed.writable) && !closing) {
         cancelRetry = after(retryMs, start)
         return
       }
@@ -212,7 +236,7 @@ export const createTimed = ({
     take: async (seen, isFix = false) => {
       if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
       const received = direct ? timekeeper.at(seen.atMs) : undefined
-      if (received !== undefined) return seal.add(stamped(seen, timekeeper.boot, received))
+      if (received !== undefined) return sign(seen, timekeeper.boot, received)
       if (direct) {
         direct = false
         timekeeper.whenKnown(start)
@@ -225,6 +249,14 @@ export const createTimed = ({
       const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
       return said.length > 0 ? leastOf(said) : timekeeper.clock()
     },
+    get isDirect() {
+      return direct
+    },
+    whenDirect: (run) =>
+      timekeeper.whenKnown(() => {
+        if (direct) run()
+        else waiters.push(run)
+      }),
     close: async () => {
       closing = true
       cancelRetry?.()

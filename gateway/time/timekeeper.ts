@@ -43,14 +43,16 @@ export type Timekeeper = AsyncDisposable & {
   readonly status: TimeStatus
 }
 
-type Kept = Boot & { lastMs: number; fix?: Fix | undefined }
+type Kept = Boot & { lastMs: number; fix?: Fix | undefined; syncedMs?: number | undefined }
 
 const isFix = (value: unknown): value is Fix => {
   const { source, ...numbers } = (value ?? {}) as Record<string, unknown>
   return (
     typeof source === 'string' &&
     ['none', 'rtc', 'ntp', 'gnss'].includes(source) &&
-    ['atMs', 'utcMs', 'errorMs', 'setMs', 'systemMs'].every((name) => Number.isFinite(numbers[name])) &&
+    ['atMs', 'utcMs', 'errorMs', 'setMs', 'systemMs', 'slewMs'].every((name) =>
+      Number.isFinite(numbers[name]),
+    ) &&
     isPlausible(numbers.utcMs as number)
   )
 }
@@ -59,9 +61,16 @@ const readBoots = (path: string): Kept[] => {
   const { boots } = (readNote(path) ?? {}) as { boots?: unknown }
   if (!Array.isArray(boots)) return []
   return boots.slice(-maxBoots).flatMap((one: unknown): Kept[] => {
-    const { id, lastMs, fix } = (one ?? {}) as Record<string, unknown>
+    const { id, lastMs, fix, syncedMs } = (one ?? {}) as Record<string, unknown>
     if (typeof id !== 'string' || typeof lastMs !== 'number' || !(lastMs >= 0)) return []
-    return [{ id, lastMs, ...(isFix(fix) ? { fix } : {}) }]
+    return [
+      {
+        id,
+        lastMs,
+        ...(isFix(fix) ? { fix } : {}),
+        ...(typeof syncedMs === 'number' ? { syncedMs } : {}),
+      },
+    ]
   })
 }
 
@@ -100,7 +109,7 @@ export const openTimekeeper = async ({
   if (boots.length > maxBoots) boots.shift()
   const own = boots.at(-1)!
   const newestMs = newestOf(boots.slice(0, -1))
-  const estimate = createEstimate({ saved: own.fix, newestMs })
+  const estimate = createEstimate({ saved: own.fix, syncedMs: own.syncedMs, newestMs })
 
   let saved: Fix | undefined = own.fix
   let savedMs = lastId === boot ? steadyMs() : Number.NEGATIVE_INFINITY
@@ -112,6 +121,7 @@ export const openTimekeeper = async ({
     savedMs = atMs
     saved = estimate.fix
     own.fix = estimate.fix
+    own.syncedMs = estimate.syncedMs
     own.lastMs = Math.max(own.lastMs, atMs)
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 })

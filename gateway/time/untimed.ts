@@ -1,5 +1,5 @@
 /** Readings that wait on disk for their time: unsigned, with the moment they were received at and its boot. */
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readNote, writeNote } from '../journal/note.ts'
 import type { Lasting } from '../outbox/lasting.ts'
@@ -103,8 +103,11 @@ export type Untimed = AsyncDisposable & {
   readonly writable: boolean
   /** The boots of waiting readings, each with the latest moment it is known to have lasted to. */
   readonly boots: ReadonlyMap<string, number>
-  /** Resolves when they are on disk, or the disk has failed: then they wait in memory, and go there when it is back. */
-  put(boot: string, seen: readonly Seen[]): Promise<void>
+  /**
+   * True when they are on disk, or were handed to one that failed just then and get there when it is back. False where
+   * the disk takes nothing: they are still the caller's.
+   */
+  put(boot: string, seen: readonly Seen[]): Promise<boolean>
   /**
    * Hands out what waits, oldest first, one record after the other, until nothing is left (then it answers true) or one
    * stays. Each record that is signed must be one envelope.
@@ -179,6 +182,8 @@ export const openUntimed = async ({
     return done
   }
 
+  const isWritable = (held: Lasting): boolean => held.opened && held.disk.state === 'ok'
+
   const home = (generation: number): string => join(directory, `readings-${generation}`)
 
   const note = ({ boot, count, lastMs }: Head): void => {
@@ -187,10 +192,7 @@ export const openUntimed = async ({
   }
 
   const opened = async (): Promise<Lasting> => {
-    if (journal === undefined) {
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      journal = await openLog(home(cursor.generation))
-    }
+    journal ??= await openLog(home(cursor.generation))
     return journal
   }
 
@@ -219,6 +221,14 @@ export const openUntimed = async ({
     journal = fresh
     await before?.[Symbol.asyncDispose]()
     await rm(home(old), { recursive: true, force: true })
+  }
+
+  // What a disk refuses now is tried again with the next reading, or the next try to sign.
+  let isTold = false
+  const refused = (error: unknown): false => {
+    if (!isTold) log(`readings that wait for their time: ${(error as Error).message}`)
+    isTold = true
+    return false
   }
 
   const thin = async (held: Lasting): Promise<void> => {
@@ -252,6 +262,37 @@ export const openUntimed = async ({
     log(`${lost} readings that wait for their time were thinned out: ${maxBytes} bytes are full`)
   }
 
+  const drain: Untimed['drain'] = async (take) => {
+    const held = await opened()
+    let at = Math.max(held.first, cursor.from)
+    const noteCursor = (): void => {
+      cursor = { ...cursor, from: at, signed: signed() }
+      writeNote(cursorPath, cursor)
+    }
+    noteCursor()
+    for (let since = 0; at < held.committed; ) {
+      const record = await held.get(at)
+      if (record === null) return false // the disk cannot be read now
+      const decoded = record && decodeUntimed(record)
+      const verdict = decoded ? await take(decoded.boot, decoded.seen) : 'dropped'
+      if (verdict === 'stays') break
+      waiting -= (record && headOf(record)?.count) ?? 0
+      at++
+      cursor = { ...cursor, from: at }
+      since++
+      // Envelopes are counted against records: a record without one ends a group.
+      if (since < groupRecords && verdict === 'signed') continue
+      since = 0
+      noteCursor()
+    }
+    noteCursor()
+    if (at < held.next) return false
+    await change({ ...cursor, generation: cursor.generation + 1, from: 0, signed: null }, undefined)
+    waiting = 0
+    boots.clear()
+    return true
+  }
+
   return {
     get waiting() {
       return waiting
@@ -260,49 +301,22 @@ export const openUntimed = async ({
       return cursor.thinned
     },
     get writable() {
-      return journal === undefined || (journal.opened && journal.disk.state === 'ok')
+      return journal === undefined || isWritable(journal)
     },
     boots,
     put: (boot, seen) =>
       inTurn(async () => {
         const held = await opened()
+        if (!isWritable(held)) return false
         for (const record of encodeUntimed(boot, seen)) {
           held.append(record)
           note(headOf(record)!)
         }
         await held.commit()
-        if (held.bytesOnDisk > maxBytes && held.disk.state === 'ok') await thin(held)
-      }),
-    drain: (take) =>
-      inTurn(async () => {
-        const held = await opened()
-        let at = Math.max(held.first, cursor.from)
-        const noteCursor = (): void => {
-          cursor = { ...cursor, from: at, signed: signed() }
-          writeNote(cursorPath, cursor)
-        }
-        noteCursor()
-        for (let since = 0; at < held.committed; ) {
-          const record = await held.get(at)
-          if (record === null) return false // the disk cannot be read now
-          const decoded = record && decodeUntimed(record)
-          const verdict = decoded ? await take(decoded.boot, decoded.seen) : 'dropped'
-          if (verdict === 'stays') break
-          waiting -= (record && headOf(record)?.count) ?? 0
-          at++
-          since++
-          // Envelopes are counted against records: a record without one ends a group.
-          if (since < groupRecords && verdict === 'signed') continue
-          since = 0
-          noteCursor()
-        }
-        noteCursor()
-        if (at < held.next) return false
-        waiting = 0
-        boots.clear()
-        await change({ ...cursor, generation: cursor.generation + 1, from: 0, signed: null }, undefined)
+        if (held.bytesOnDisk > maxBytes && isWritable(held)) await thin(held).catch(refused)
         return true
       }),
+    drain: (take) => inTurn(() => drain(take).catch(refused)),
     [Symbol.asyncDispose]: () =>
       inTurn(async () => {
         await journal?.[Symbol.asyncDispose]()

@@ -64,11 +64,12 @@ describe.skipIf(!haveFrames)('published frames', () => {
         { quantity: 'snr', value: 7 },
       ]
       expect(decode(driver, wire, {}, 1)).toEqual([
-        { kind: 'reading', measurements, timeMs, node: 'lora-9-a' },
+        { kind: 'reading', measurements, timeMs, backlog: true, node: 'lora-9-a' },
         {
           kind: 'reading',
           measurements: [...measurements, ...radio],
           timeMs: timeMs + 1000,
+          backlog: true,
           node: 'lora-9-a',
         },
       ])
