@@ -65,9 +65,8 @@ const cutter =
     if (end === -1) return { kind: 'wait' }
     if (!contentOf(bytes.subarray(start, end))) return { kind: 'frame', start, end }
     if (!rssi) return { kind: 'frame', start, end: end + 1 }
-    if (end + 1 >= bytes.length) return { kind: 'wait' }
-    // -256 dBm is no strength: that zero begins the next message.
-    return { kind: 'frame', start, end: bytes[end + 1] === 0 ? end + 1 : end + 2 }
+    // Where the strength was lost this is the zero before the next message, which can be found without it.
+    return end + 1 < bytes.length ? { kind: 'frame', start, end: end + 2 } : { kind: 'wait' }
   }
 
 const framingOf = (rssi: boolean): Framing => ({ kind: 'cut', maxBytes, cut: cutter(rssi) })
@@ -93,6 +92,7 @@ const configure = (settings: Settings): Decoder => {
             detail: `${frame.length} bytes whose COBS or CRC-16 is not right`,
           },
         ]
+      // Zero would be -256 dBm: no strength at all.
       const strength = rssi ? frame[end + 1] : undefined
       const heard = strength ? { rssi: strength - 256 } : {}
       return [p2pUplink(address, content, { ...heard, ...radioOf(radio) })]

@@ -49,17 +49,18 @@ const messageIn = (bytes: Uint8Array, start: number, end: number) =>
   fromRadioOf(bytes.subarray(start + headBytes, end), {})
 
 /**
- * Where a frame begins within `start`..`end` that is whole, and runs past that end: then this one is torn, and the bytes
- * of the other only look like its content. Content that begins like a frame is rare, and waits for what comes next.
+ * Whether a frame that begins within `start`..`end` shows this one to be torn, so that the bytes of the other only look
+ * like its content: one that is whole and runs past that end or, where the content is the radio's own and no stranger's,
+ * one that is whole within. Content that begins like a frame is rare, and waits for what comes next.
  */
-const tornBy = (bytes: Uint8Array, start: number, end: number): number | 'wait' | undefined => {
-  for (let at = magicAt(bytes, start + 2); at + headBytes <= end; at = magicAt(bytes, at + 1)) {
+const isTorn = (bytes: Uint8Array, start: number, end: number, own: boolean): boolean | 'wait' => {
+  for (let at = magicAt(bytes, start + 2); at < end; at = magicAt(bytes, at + 1)) {
     const innerEnd = frameEnd(bytes, at)
-    if (innerEnd === undefined || innerEnd <= end) continue
-    if (innerEnd > bytes.length) return 'wait'
-    if (messageIn(bytes, at, innerEnd)) return at
+    if (innerEnd === undefined || innerEnd > bytes.length) return 'wait'
+    const shows = innerEnd > end || (own && innerEnd > at + headBytes)
+    if (shows && messageIn(bytes, at, innerEnd)) return true
   }
-  return undefined
+  return false
 }
 
 const cut = (bytes: Uint8Array, from: number): Cut => {
@@ -68,10 +69,10 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
   const end = frameEnd(bytes, start)
   if (end === 0) return { kind: 'skip', to: start + 1 }
   if (end === undefined || end > bytes.length) return { kind: 'wait' }
-  if (messageIn(bytes, start, end)) {
-    const torn = tornBy(bytes, start, end)
-    return torn === 'wait' ? { kind: 'wait' } : { kind: 'frame', start, end: torn ?? end }
-  }
+  const message = messageIn(bytes, start, end)
+  const torn = message && isTorn(bytes, start, end, message.kind !== 'packet')
+  if (torn === 'wait') return { kind: 'wait' }
+  if (torn === false) return { kind: 'frame', start, end }
   // Refused as far as the next beginning, so that nothing behind it is lost.
   return { kind: 'frame', start, end: Math.min(magicAt(bytes, start + 2), end) }
 }

@@ -112,6 +112,19 @@ describe('the talk with a RYLR', () => {
     expect(talk.outcomes.at(-1)).toEqual({ kind: 'control', what: 'AT+NETWORKID=18 is done' })
   })
 
+  test('an answer that comes twice, because its command was sent twice, counts once', () => {
+    const talk = conversation(modem())
+    talk.way.toGateway = (bytes, index) => (index === 2 ? undefined : bytes)
+    talk.open()
+    talk.pass(2050, true)
+    talk.way.toDevice = () => undefined
+    talk.noise(bytesOf('+OK\r\n'))
+    talk.pass(300, true)
+    expect(talk.sent).toEqual([commands[0], commands[1], commands[1]])
+    talk.pass(10_000, true)
+    expect(talk.sent.slice(3)).toEqual(Array(3).fill(commands[2]))
+  })
+
   test('messages and noise between do not count as answers', () => {
     const talk = conversation(modem())
     talk.way.toDevice = () => undefined

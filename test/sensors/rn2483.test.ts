@@ -61,6 +61,8 @@ describe('an RN2483', () => {
     expect(talk.sent).toEqual(onWire([...commands, ...after, ...after]))
     expect(readingsIn(talk.outcomes)).toEqual(talk.meant.map(carried))
     expect(talk.meant).toHaveLength(2)
+    expect(device.speak(0)).toBeDefined()
+    expect(device.speak(0)).toBeUndefined()
   })
 
   test('a message whose strength is never answered is given out without it', () => {
