@@ -121,7 +121,10 @@ const absentAll = (reason: Absence): Outcome => ({
   measurements: layout.map((quantity): Measurement => ({ quantity, value: null, absent: reason })),
 })
 
-type Memory = { startedMs: number; cleanedMs: number; restart: boolean }
+/** `starting` is why values are absent until so long after `startedMs`. */
+type Memory = { startedMs: number; starting: Absence; cleanedMs: number; restart: boolean }
+
+const never = Number.NEGATIVE_INFINITY
 
 const decodeWith =
   (memory: Memory) =>
@@ -136,8 +139,14 @@ const decodeWith =
     const name = commandNames[command] ?? `command ${command.toString(16)}`
     const trouble = state & ~deviceError
     // Said to one that is awake, or measures, already.
-    if (trouble === notMeasuring && (command === commandCodes.start || command === commandCodes.wake))
+    if (trouble === notMeasuring && (command === commandCodes.start || command === commandCodes.wake)) {
+      // A station that was itself restarted does not know since when: it may have been a second ago.
+      if (command === commandCodes.start && memory.startedMs === never) {
+        memory.startedMs = atMs
+        memory.starting = 'unspecified'
+      }
       return [{ kind: 'control', what: `${name}: it does already` }]
+    }
     if (trouble !== 0) {
       // It forgets that it measures when its power fails for a moment.
       memory.restart ||= trouble === notMeasuring && command === commandCodes.read
@@ -145,6 +154,7 @@ const decodeWith =
     }
     if (command === commandCodes.start) {
       memory.startedMs = atMs
+      memory.starting = 'warming-up'
       return [{ kind: 'control', what: 'measurement started' }]
     }
     if (command === commandCodes.clean) memory.cleanedMs = atMs
@@ -155,7 +165,7 @@ const decodeWith =
     const view = new DataView(plain.buffer, plain.byteOffset + headBytes, length)
     const values = layout.map((_, index) => view.getFloat32(4 * index))
     if (atMs - memory.cleanedMs < cleaningMs) return [absentAll('unspecified')]
-    if (atMs - memory.startedMs < startUpMs(values[smallestCountAt]!)) return [absentAll('warming-up')]
+    if (atMs - memory.startedMs < startUpMs(values[smallestCountAt]!)) return [absentAll(memory.starting)]
     return [
       {
         kind: 'reading',
@@ -180,8 +190,7 @@ export const sensirionSps30: Driver = {
   greeting: () => [],
   configure: (settings) => {
     const { intervalS } = checked(model, schema, settings)
-    const never = Number.NEGATIVE_INFINITY
-    const memory: Memory = { startedMs: never, cleanedMs: never, restart: false }
+    const memory: Memory = { startedMs: never, starting: 'warming-up', cleanedMs: never, restart: false }
     const asking = polling({
       first: [commands.wake, commands.start],
       request: commands.read,

@@ -60,6 +60,17 @@ test('values until it is steady are absent, for longer where there are few parti
   expect(measurementsOf(decoder.decode(measured, 31_000)).pm2_5).toBeCloseTo(9.467, 3)
 })
 
+test('one that measures already, nobody knows since when, has no values until it must be steady', () => {
+  const decoder = driver.configure({}, surroundings())
+  const already = hex('7e00004300bc7e')
+  expect(decoder.decode(already, 1000)).toMatchObject([{ kind: 'control' }])
+  expect(measurementsOf(decoder.decode(measured, 30_999)).pm2_5).toBe('unspecified')
+  expect(measurementsOf(decoder.decode(measured, 31_000)).pm2_5).toBeCloseTo(9.467, 3)
+  // A link that was opened again is told so, too, and the start is known now.
+  decoder.decode(already, 40_000)
+  expect(measurementsOf(decoder.decode(measured, 40_100)).pm2_5).toBeCloseTo(9.467, 3)
+})
+
 test('one that has forgotten that it measures is started again', () => {
   const decoder = driver.configure({}, surroundings())
   decoder.dialogue!.opened(0)
