@@ -14,6 +14,9 @@ const port = z.int().min(0).max(65_535)
 const host = z.string().min(1).max(255)
 const hexKey = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits')
 
+// A billion dollars are enough for one price.
+const microUsd = z.int().min(0).max(1_000_000_000_000_000)
+
 const sensor = z.strictObject({
   id: id.describe('Name of the sensor, unique on this station.'),
   model: id.describe('Driver: `groundtruth sensors` lists them.'),
@@ -177,6 +180,29 @@ const hub = z.strictObject({
     .strictObject({
       host: host.default('127.0.0.1').describe('Address of the query API.'),
       port: port.default(8080).describe('Its port; 0 picks a free one.'),
+    })
+    .prefault({}),
+  market: z
+    .strictObject({
+      sell: z
+        .boolean()
+        .default(false)
+        .describe('Whether data has a price; false gives everything to everybody.'),
+      baseMicroUsd: microUsd
+        .default(100)
+        .describe('Price of a query that delivers anything, in millionths of a US dollar.'),
+      valueMicroUsd: microUsd
+        .default(10)
+        .describe('Price of one fresh value of the best quality, in millionths of a US dollar.'),
+      ownerPermille: z
+        .int()
+        .min(0)
+        .max(1000)
+        .default(850)
+        .describe('Thousandths of the price of a value that its station’s owner earns.'),
+      starterMicroUsd: microUsd
+        .default(0)
+        .describe('Credit that a new account begins with, in millionths of a US dollar.'),
     })
     .prefault({}),
   store: z

@@ -21,6 +21,8 @@ import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { verify } from './reading/ed25519.node.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
+import { defaultPrices } from './sales/price.ts'
+import { openSelling } from './selling.ts'
 import { runFeed } from './store/feed.ts'
 import { openHubEvidence, scoringWith } from './views.ts'
 
@@ -165,6 +167,26 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     meterIngest(metrics, ingest)
     collectDefaultMetrics({ register: metrics })
 
+    const { market } = config
+    const selling = !market.sell
+      ? undefined
+      : scope.use(
+          openSelling({
+            path: join(directory, 'sales.sqlite'),
+            network,
+            hub: signer,
+            prices: {
+              ...defaultPrices,
+              baseMicroUsd: BigInt(market.baseMicroUsd),
+              valueMicroUsd: BigInt(market.valueMicroUsd),
+              ownerPermille: market.ownerPermille,
+            },
+            factor: () => 1000,
+            starterMicroUsd: BigInt(market.starterMicroUsd),
+            nowMs: Date.now,
+          }),
+        )
+
     const health = (): PartState[] => {
       const anchoring = book.status()
       const anchored = anchoring.state !== 'unreachable' && anchoring.state !== 'stopped'
@@ -196,6 +218,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       nowMs: Date.now,
       health,
       metrics,
+      ...(selling === undefined ? {} : { till: selling.till }),
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),
     })
     const http = Promise.withResolvers<number>()

@@ -264,6 +264,7 @@ describe('pages', () => {
       'to',
       'every',
       'fn',
+      'min_quality',
       'limit',
       'cursor',
       'format',

@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts'
 import type { BatchAges } from './due.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
+import type { Till } from './till.ts'
 
 /** State of one part of the hub, such as broker, store or chain; `detail` says what is wrong when it is not `ok`. */
 export type PartState = {
@@ -34,6 +35,8 @@ export type MarketDeps = BatchAges & {
   readonly metrics: Registry
   readonly report: (error: unknown) => void
   readonly publicUrl?: string
+  /** Where data is sold; without it everything is free. */
+  readonly till?: Till
 }
 
 export type Api = OpenAPIHono

@@ -4,12 +4,20 @@ import { z } from '@hono/zod-openapi'
 import { idPattern } from '../reading/reading.ts'
 import type { Position } from '../store/store.ts'
 
-/** The span of the first page (UTC ms), so that `-1h` stays the same hour on every page; and the last row's position. */
-export type Cursor = { readonly fromMs: number; readonly toMs: number; readonly after: Position }
+/**
+ * The span of the first page (UTC ms), so that `-1h` stays the same hour on every page; the last row's position; and the
+ * sale that paid for all pages, where there was one.
+ */
+export type Cursor = {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly after: Position
+  readonly sale?: string
+}
 
 const uint = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const id = z.string().regex(idPattern)
-const form = z.tuple([uint, uint, uint, id, id, uint, uint, z.string()])
+const form = z.tuple([uint, uint, uint, id, id, uint, uint, z.string().max(64), z.string()])
 
 // A slip of a client is what this detects, not an attack: a forged cursor reaches nothing a query would not.
 const checkOf = (fields: readonly (number | string)[], query: string): string =>
@@ -18,8 +26,8 @@ const checkOf = (fields: readonly (number | string)[], query: string): string =>
     .digest('base64url')
     .slice(0, 16)
 
-const fieldsOf = ({ fromMs, toMs, after }: Cursor) =>
-  [fromMs, toMs, after.timeMs, after.station, after.sensor, after.seq, after.place] as const
+const fieldsOf = ({ fromMs, toMs, after, sale = '' }: Cursor) =>
+  [fromMs, toMs, after.timeMs, after.station, after.sensor, after.seq, after.place, sale] as const
 
 /** base64url text. `query` says in one string what was asked, without limit and format. */
 export const encodeCursor = (cursor: Cursor, query: string): string => {
@@ -37,7 +45,8 @@ export const decodeCursor = (text: string, query: string): Cursor | undefined =>
   }
   const fields = form.safeParse(json)
   if (!fields.success) return undefined
-  const [fromMs, toMs, timeMs, station, sensor, seq, place, check] = fields.data
-  const cursor = { fromMs, toMs, after: { timeMs, station, sensor, seq, place } }
+  const [fromMs, toMs, timeMs, station, sensor, seq, place, sale, check] = fields.data
+  const after = { timeMs, station, sensor, seq, place }
+  const cursor = { fromMs, toMs, after, ...(sale === '' ? {} : { sale }) }
   return check === checkOf(fieldsOf(cursor), query) ? cursor : undefined
 }

@@ -11,8 +11,10 @@ import { openGate } from './gate.ts'
 import { meterRequests } from './metrics.ts'
 import { fieldFaults } from './parameters.ts'
 import { type Fault, fault, Problem, problemResponse } from './problem.ts'
+import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
+import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
 import { addSite } from './routes/site.ts'
@@ -90,8 +92,20 @@ export const createApi = (deps: MarketDeps): Api => {
   app.use(
     cors({
       origin: '*',
-      allowMethods: ['GET', 'HEAD', 'OPTIONS'],
-      exposeHeaders: ['ETag', 'Link', 'Retry-After', 'Content-Disposition', 'Anchored-Until'],
+      allowMethods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
+      allowHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Offer', 'X-API-Key'],
+      exposeHeaders: [
+        'ETag',
+        'Link',
+        'Retry-After',
+        'Content-Disposition',
+        'Anchored-Until',
+        'Price',
+        'Receipt-Id',
+        'Credits-Remaining',
+        'Budget-Remaining',
+        'Content-Digest',
+      ],
       maxAge: 86_400,
     }),
   )
@@ -116,8 +130,17 @@ export const createApi = (deps: MarketDeps): Api => {
 
   const gate = openGate(mostQueries, mostWaiting)
   addStations(app, deps)
-  addReadings(app, deps, gate)
-  addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
+  const runPriced = addReadings(app, deps, gate)
+  const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
+  if (deps.till !== undefined) {
+    addAccount(app, deps, deps.till)
+    addPurchases(app, deps, deps.till, runPriced, sendBundle)
+    app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
+      type: 'http',
+      scheme: 'bearer',
+      description: 'An API key, from POST /v1/keys',
+    })
+  }
   addBatches(app, deps)
   addRefusals(app, deps)
   addStatus(app, deps)

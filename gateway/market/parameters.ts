@@ -26,7 +26,7 @@ type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false
 
 /** How a parameter is described in /openapi.json. */
 type Description = {
-  readonly type: 'string' | 'integer'
+  readonly type: 'string' | 'integer' | 'number'
   readonly description: string
   readonly pattern?: string
   readonly enum?: string[]
@@ -195,6 +195,20 @@ export const parameters = {
     },
   ),
   fn: oneOf(rollupFunctions, 'How values of an interval become one; needs "every". Default: mean.'),
+  min_quality: parsed(
+    (text): Parsed<number> => {
+      const value = /^(0|1|0?\.\d{1,6}|1\.0{1,6})$/.test(text) ? Number(text) : Number.NaN
+      return value >= 0 && value <= 1
+        ? { ok: true, value }
+        : { ok: false, detail: 'takes a score from 0 to 1, such as 0.9' }
+    },
+    {
+      type: 'number',
+      minimum: 0,
+      maximum: 1,
+      description: 'Only readings with at least this score; the others cost nothing.',
+    },
+  ),
   limit: limitUpTo(maxRows, defaultRows),
   cursor: once
     .openapi({ description: 'Goes on where a page ended; as given by "next" of the same query.' })

@@ -12,6 +12,31 @@ export const problems = {
     title: 'The request cannot be read',
     help: 'Send a plain HTTP/1.1 GET; a body, where one is expected, is JSON.',
   },
+  'key-invalid': {
+    status: 401,
+    title: 'The API key does not count',
+    help: 'Send it as "Authorization: Bearer gt_...". POST /v1/keys makes a new one.',
+  },
+  'payment-required': {
+    status: 402,
+    title: 'This has to be paid for',
+    help: 'Get a key with POST /v1/keys and put credit on it; "payment" says what this costs.',
+  },
+  'credit-exhausted': {
+    status: 402,
+    title: 'There is not enough credit',
+    help: 'Add credit to the account, or ask for less; nothing was charged.',
+  },
+  'budget-exhausted': {
+    status: 402,
+    title: 'The budget of this key is used up',
+    help: 'Use another key of the account, or ask for less; nothing was charged.',
+  },
+  'key-scope': {
+    status: 403,
+    title: 'This key may not do that',
+    help: 'Make a key with the scope that "detail" names.',
+  },
   'not-found': {
     status: 404,
     title: 'There is nothing here',
@@ -37,6 +62,16 @@ export const problems = {
     title: 'Nothing of this is anchored yet',
     help: 'Readings are anchored in batches: ask again after Retry-After seconds.',
   },
+  'idempotency-conflict': {
+    status: 409,
+    title: 'This Idempotency-Key belongs to another request',
+    help: 'Take a new key for a new request; the old one gives the old answer.',
+  },
+  'offer-invalid': {
+    status: 409,
+    title: 'The offer does not hold for this',
+    help: 'Get a new one with POST /v1/quotes for exactly this query.',
+  },
   'query-too-large': {
     status: 413,
     title: 'The query would touch too much at once',
@@ -59,6 +94,11 @@ export const problems = {
     title: 'The time series store does not answer',
     help: 'No reading is lost by this. Ask again after Retry-After seconds.',
   },
+  'rate-limited': {
+    status: 429,
+    title: 'Too many requests',
+    help: 'Ask again after Retry-After seconds.',
+  },
   busy: {
     status: 503,
     title: 'Too many large queries are under way',
@@ -73,11 +113,21 @@ export const problemSlugs = Object.keys(problems) as [ProblemSlug, ...ProblemSlu
 /** One parameter that was wrong, and how. */
 export type FieldFault = { readonly name: string; readonly detail: string }
 
+/** What has to be paid, in micro-USD; `offer` is a signed offer of that price. */
+export type PaymentDue = {
+  readonly priceMicroUsd: number
+  readonly priceUsd: string
+  readonly balanceMicroUsd?: number
+  readonly offer?: string
+  readonly offerExpires?: string
+}
+
 /** What a problem may say beside its slug. `retryAfterS` also becomes the Retry-After header. */
 export type ProblemExtras = {
   readonly fields?: readonly FieldFault[]
   readonly retryAfterS?: number
   readonly headers?: Readonly<Record<string, string>>
+  readonly payment?: PaymentDue
 }
 
 /** A problem as a value: what the query core answers instead of rows. */
@@ -117,7 +167,7 @@ const cut = (text: string): string =>
   text.length <= maxEchoLength ? text : `${text.slice(0, maxEchoLength)}...`
 
 /** The problem's JSON members. `type` is relative to the API's root and answers a description there. */
-export const problemBody = ({ slug, detail, fields, retryAfterS }: Fault) => ({
+export const problemBody = ({ slug, detail, fields, retryAfterS, payment }: Fault) => ({
   type: `/problems/${slug}`,
   title: problems[slug].title,
   status: problems[slug].status,
@@ -127,6 +177,7 @@ export const problemBody = ({ slug, detail, fields, retryAfterS }: Fault) => ({
     ? {}
     : { fields: fields.map(({ name, detail }) => ({ name: cut(name), detail: cut(detail) })) }),
   ...(retryAfterS === undefined ? {} : { retryAfterS: retryAfterS }),
+  ...(payment === undefined ? {} : { payment }),
 })
 
 export const problemContentType = 'application/problem+json'

@@ -13,7 +13,7 @@ import { proofsOf } from './proof.ts'
 import { type BucketRow, bucketRows, type ReadingRow, readingRow } from './row.ts'
 import { durationText, resolveTime, type TimeRef, timeText } from './time.ts'
 
-const { station, sensor, quantity, from, to, every, fn, limit, cursor, format } = parameters
+const { station, sensor, quantity, from, to, every, fn, min_quality, limit, cursor, format } = parameters
 
 /** What can be asked of readings, by parameter name; values as text or, where repeated, lists of text. */
 export const readingsQuery = queryOf({
@@ -24,6 +24,7 @@ export const readingsQuery = queryOf({
   to,
   every,
   fn,
+  min_quality,
   limit,
   cursor,
   format,
@@ -54,6 +55,10 @@ export type Plan = {
   readonly rollup?: { readonly everyMs: number; readonly fn: RollupFunction }
   readonly after?: Position
   readonly closed: boolean
+  /** Readings scored below this (0..1) are left out. */
+  readonly minScore?: number
+  /** The sale that pays for this page and those after it. */
+  readonly sale?: string
   /** What was asked, as one string: cursors are bound to it. */
   readonly text: string
 }
@@ -96,6 +101,8 @@ export const planReadings = (
 ): { readonly ok: true; readonly plan: Plan } | Fault => {
   if (query.fn !== undefined && query.every === undefined)
     return invalid('fn', 'needs "every": the interval whose values it turns into one')
+  if (query.min_quality !== undefined && query.every !== undefined)
+    return invalid('min_quality', 'is for single readings; leave "every" out')
   const rollup = query.every === undefined ? undefined : { everyMs: query.every, fn: query.fn ?? 'mean' }
   const text = JSON.stringify([
     query.station ?? null,
@@ -104,6 +111,7 @@ export const planReadings = (
     query.from ?? null,
     query.to ?? null,
     rollup ?? null,
+    query.min_quality ?? null,
   ])
   const resumed = query.cursor === undefined ? undefined : decodeCursor(query.cursor, text)
   if (query.cursor !== undefined && resumed === undefined)
@@ -130,7 +138,9 @@ export const planReadings = (
       selection: scope.selection,
       limit: query.limit ?? defaultRows,
       ...(rollup === undefined ? {} : { rollup }),
+      ...(query.min_quality === undefined ? {} : { minScore: query.min_quality }),
       ...(resumed === undefined ? {} : { after: resumed.after }),
+      ...(resumed?.sale === undefined ? {} : { sale: resumed.sale }),
       closed: isFixed(query.from) && isFixed(query.to) && toMs <= nowMs,
       text,
     },
@@ -166,7 +176,11 @@ const wantedCodes = (selection: Pick<Selection, 'quantities'>): ReadonlySet<numb
 
 const spanOf = (plan: Plan, last: Position | undefined): Spanned => {
   const { fromMs, toMs } = plan.selection
-  const next = last === undefined ? null : encodeCursor({ fromMs, toMs, after: last }, plan.text)
+  const { sale } = plan
+  const next =
+    last === undefined
+      ? null
+      : encodeCursor({ fromMs, toMs, after: last, ...(sale === undefined ? {} : { sale }) }, plan.text)
   return { fromMs, toMs, next }
 }
 
@@ -188,6 +202,7 @@ const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Ans
         break
       }
       after = positionOf(reading)
+      if (reading.score < (plan.minScore ?? 0)) continue
       const row = readingRow(reading, wanted, proof(reading.station, reading.seq))
       if (row !== undefined) rows.push(row)
     }
@@ -234,6 +249,13 @@ const runRollup = async (
     fn,
     ...spanOf(plan, more && last !== undefined ? { ...last, seq: 0, place: 0 } : undefined),
   }
+}
+
+/** The plan of the page behind an answer; undefined on the last. */
+export const nextPlan = (plan: Plan, answer: Answer): Plan | undefined => {
+  const cursor =
+    answer.kind === 'latest' || answer.next === null ? undefined : decodeCursor(answer.next, plan.text)
+  return cursor && { ...plan, after: cursor.after }
 }
 
 /** Runs a plan. Throws StoreUnavailable where the store cannot answer now. */

@@ -33,6 +33,17 @@ export const problemSchema = z
     help: z.string().openapi({ description: 'What to do next' }),
     fields: z.array(z.strictObject({ name: z.string(), detail: z.string() })).optional(),
     retryAfterS: count.optional().openapi({ description: 'As in the Retry-After header, seconds' }),
+    payment: z
+      .strictObject({
+        priceMicroUsd: count.openapi({ description: 'What this costs, in millionths of a US dollar' }),
+        priceUsd: z.string(),
+        balanceMicroUsd: count.optional().openapi({ description: 'Credit that there is' }),
+        offer: z.string().optional().openapi({
+          description: 'JWS of the hub that it asks no more than this; send it back in the header Offer',
+        }),
+        offerExpires: time.optional(),
+      })
+      .optional(),
   })
   .openapi('Problem', { description: 'RFC 9457' })
 

@@ -1,6 +1,8 @@
 /** /v1/bundle: everything needed to check a query's readings offline, as one CBOR file. */
 import { createRoute } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import { bundleContentType } from '../../reading/bundle.ts'
+import type { Selection } from '../../store/store.ts'
 import { type Api, type MarketDeps, orFail } from '../api.ts'
 import { type BuiltBundle, buildBundle } from '../bundle.ts'
 import { proofRetryS } from '../due.ts'
@@ -53,11 +55,13 @@ const faultOf = ({ reason, detail }: Unbuilt, retryAfterS: number): Fault => {
 /** For a file name: `20261121T110000Z`. */
 const stamp = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')
 
-/** Adds the route. */
-export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): void => {
-  const { nowMs, anchors, report } = deps
-  app.openapi(bundleRoute, async (c): Promise<Response> => {
-    const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
+/** Answers with the bundle of a selection. */
+export type SendBundle = (c: Context, selection: Selection) => Promise<Response>
+
+/** Adds the route; gives what answers with a bundle. */
+export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle => {
+  const { nowMs, anchors, report, till } = deps
+  const send: SendBundle = async (c, selection) => {
     const built = await gate(() => buildBundle(deps, selection))
     if (!built.ok) {
       if (built.reason === 'damaged') report(new Error(built.detail))
@@ -68,5 +72,12 @@ export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): void => {
     c.header('content-disposition', `attachment; filename="${name}"`)
     if (built.anchoredToMs !== null) c.header('anchored-until', timeText(built.anchoredToMs))
     return c.body(new Uint8Array(built.bytes))
-  })
+  }
+  // Where data is sold a bundle belongs to a purchase: it holds the readings.
+  if (till === undefined)
+    app.openapi(bundleRoute, (c): Promise<Response> => {
+      const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
+      return send(c, selection)
+    })
+  return send
 }

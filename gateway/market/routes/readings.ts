@@ -1,6 +1,7 @@
 /** /v1/latest and /v1/readings: what sensors said. */
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import type { Price, PricedRow } from '../../sales/price.ts'
 import {
   type Api,
   bodyOf,
@@ -17,9 +18,20 @@ import type { Format } from '../formats/format.ts'
 import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
-import { orProblem } from '../problem.ts'
-import { type Answer, columnsOf, latestQuery, planReadings, readingsQuery, run, runLatest } from '../query.ts'
+import { fault, orProblem, Problem } from '../problem.ts'
+import {
+  type Answer,
+  columnsOf,
+  latestQuery,
+  nextPlan,
+  type Plan,
+  planReadings,
+  readingsQuery,
+  run,
+  runLatest,
+} from '../query.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
+import type { Till } from '../till.ts'
 
 const offered = <T extends z.ZodType>(schema: T, description: string) =>
   ({
@@ -73,45 +85,125 @@ function* tagParts(version: string, format: Format, answer: Answer, columns: rea
       : JSON.stringify(row)
 }
 
-/** Adds the routes. */
-export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): void => {
-  const { store, anchors, nowMs, version, publicUrl } = deps
+/** Rows as their price sees them. */
+function* pricedRows(answer: Answer, nowMs: number): Generator<PricedRow> {
+  for (const row of answer.rows) {
+    const { station, time } = row
+    const values = Object.values(row.values).filter((value) => value !== null).length
+    const ageMs = nowMs - Date.parse(time)
+    yield 'quality' in row ? { station, values, ageMs, score: row.quality.score } : { station, values, ageMs }
+  }
+}
+
+// What one sale can hold in all its pages; more is for a shorter time, or for one station.
+const maxPaidRows = 100_000
+
+/** A query with its times resolved, in one string: what offers and receipts are bound to. */
+export const queryText = ({ text, selection: { fromMs, toMs } }: Plan): string =>
+  `readings ${text} ${fromMs} ${toMs}`
+
+/** A page, and the price of it and of all pages behind it. */
+export type RunPriced = (
+  plan: Plan,
+  own: ReadonlySet<string>,
+  till: Till,
+) => Promise<{ readonly answer: Answer; readonly price: Price }>
+
+/** Adds the routes; gives what prices a query. */
+export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced => {
+  const { store, anchors, nowMs, version, publicUrl, till } = deps
   const sources = { store, anchors }
 
-  const send = async (
+  const runPriced: RunPriced = async (plan, own, { priceOf }) => {
+    const answer = await gate(() => run(plan, sources))
+    const rows = [...pricedRows(answer, nowMs())]
+    let next = nextPlan(plan, answer)
+    while (next !== undefined) {
+      const page = { ...next, limit: maxRows }
+      const more = await gate(() => run(page, sources))
+      rows.push(...pricedRows(more, nowMs()))
+      if (rows.length > maxPaidRows)
+        throw new Problem(
+          fault('query-too-large', `more than ${maxPaidRows} rows are not sold at once`, {
+            fields: [{ name: 'from', detail: 'move it nearer to "to"' }],
+          }),
+        )
+      next = nextPlan(page, more)
+    }
+    return { answer, price: priceOf(rows, own) }
+  }
+
+  /** An answer rendered, with the parts of its entity tag where its span is closed. */
+  const rendered = async (
     c: Context,
     format: Format,
     answer: Answer,
     selection: Parameters<typeof columnsOf>[0],
     closed: boolean,
-  ): Promise<Response> => {
+  ) => {
     const columns = format.needsColumns ? await columnsOf(selection, answer, store) : []
     c.header('vary', 'Accept', { append: true })
-    c.header('cache-control', closed ? caching.closedSpan : caching.changing)
     if (answer.kind !== 'latest' && answer.next !== null)
       c.header('link', linkTo(c, publicUrl, 'cursor', answer.next))
-    if (closed) {
-      const tag = entityTag(tagParts(version, format, answer, columns))
-      c.header('etag', tag)
-      if (isNotModified(c, tag)) return c.body(null, 304)
+    return {
+      pieces: format.render(answer, { columns }),
+      ...(closed ? { tag: tagParts(version, format, answer, columns) } : {}),
+    }
+  }
+
+  const send = async (...[c, format, answer, selection, closed]: Parameters<typeof rendered>) => {
+    const { pieces, tag } = await rendered(c, format, answer, selection, closed)
+    c.header('cache-control', closed ? caching.closedSpan : caching.changing)
+    if (tag !== undefined) {
+      const etag = entityTag(tag)
+      c.header('etag', etag)
+      if (isNotModified(c, etag)) return c.body(null, 304)
     }
     c.header('content-type', format.contentType)
-    return c.body(bodyOf(format.render(answer, { columns })))
+    return c.body(bodyOf(pieces))
   }
+
+  const delivery = (format: Format, pieces: Iterable<string>) => ({
+    contentType: format.contentType,
+    body: new Uint8Array(Buffer.from([...pieces].join(''))),
+  })
 
   app.openapi(latestRoute, async (c): Promise<Response> => {
     const query = c.req.valid('query')
     const { format } = orProblem(chooseFormat(formats, query.format, c.req.header('accept')))
-    const { answer, selection } = orProblem(await gate(() => runLatest(query, sources, maxRows)))
-    return send(c, format, answer, selection, false)
+    const latest = async () => orProblem(await gate(() => runLatest(query, sources, maxRows)))
+    if (till === undefined) {
+      const { answer, selection } = await latest()
+      return send(c, format, answer, selection, false)
+    }
+    const { format: _, ...rest } = query
+    const text = `latest ${format.name} ${JSON.stringify(rest)}`
+    return till.serve(c, text, { query: text }, async (_, own) => {
+      const { answer, selection } = await latest()
+      const { pieces } = await rendered(c, format, answer, selection, false)
+      const price = till.priceOf(pricedRows(answer, nowMs()), own)
+      return { price, delivery: delivery(format, pieces), scope: '' }
+    })
   })
 
   app.openapi(readingsRoute, async (c): Promise<Response> => {
     const query = c.req.valid('query')
     const { format } = orProblem(chooseFormat(formats, query.format, c.req.header('accept')))
     const { plan } = orProblem(planReadings(query, nowMs()))
-    const answer = await gate(() => run(plan, sources))
-    return send(c, format, answer, plan.selection, plan.closed)
+    const { selection, closed } = plan
+    if (till === undefined) return send(c, format, await gate(() => run(plan, sources)), selection, closed)
+    const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`
+    const paidBy = plan.sale === undefined ? {} : { sale: plan.sale }
+    return till.serve(c, asked, { query: queryText(plan), ...paidBy }, async (sale, own) => {
+      const { answer, price } = await runPriced({ ...plan, sale }, own, till)
+      const { pieces, tag } = await rendered(c, format, answer, selection, closed)
+      return {
+        price,
+        delivery: delivery(format, pieces),
+        scope: JSON.stringify(selection),
+        ...(tag === undefined ? {} : { tag }),
+      }
+    })
   })
 
   app.openapi(quantitiesRoute, (c) => {
@@ -127,4 +219,6 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): void => {
     }))
     return c.json({ quantities }, 200)
   })
+
+  return runPriced
 }

@@ -1,0 +1,146 @@
+/** Before and after a purchase: quotes with a signed offer; receipts, and the proof of what was bought. */
+import { createRoute, z } from '@hono/zod-openapi'
+import { bundleContentType } from '../../reading/bundle.ts'
+import { toHex } from '../../reading/bytes.ts'
+import type { Sale } from '../../sales/sales.ts'
+import type { Selection } from '../../store/store.ts'
+import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
+import { limitUpTo, parameters, queryOf } from '../parameters.ts'
+import { fault, orProblem, Problem } from '../problem.ts'
+import { planReadings, readingsQuery } from '../query.ts'
+import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
+import type { Till } from '../till.ts'
+import { timeText } from '../time.ts'
+import type { SendBundle } from './bundle.ts'
+import { queryText, type RunPriced } from './readings.ts'
+
+const secured = [{ key: [] }]
+
+const saleId = z.object({
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, 'takes the id of a receipt')
+    .openapi({ description: 'As in the header Receipt-Id' }),
+})
+
+const quoteRoute = createRoute({
+  method: 'post',
+  path: '/v1/quotes',
+  tags: ['Buying'],
+  summary: 'What a query costs, with an offer that binds the hub',
+  description:
+    'Takes the parameters of /v1/readings. All pages of the query are priced, at what there is now; with "from" and "to" as fixed times the price can only get lower with the age of the readings.',
+  request: { query: readingsQuery },
+  responses: { 200: okJson(quoteSchema, 'The price, and a signed offer'), ...orFail },
+})
+
+const receiptsRoute = createRoute({
+  method: 'get',
+  path: '/v1/receipts',
+  tags: ['Buying'],
+  summary: 'What was bought, newest first',
+  security: secured,
+  request: { query: queryOf({ limit: limitUpTo(1000, 100), before: parameters.before }) },
+  responses: { 200: okJson(receiptsSchema, 'Sales of the account'), ...orFail },
+})
+
+const receiptRoute = createRoute({
+  method: 'get',
+  path: '/v1/receipts/{id}',
+  tags: ['Buying'],
+  summary: 'One sales receipt, signed by the hub',
+  security: secured,
+  request: { params: saleId },
+  responses: { 200: okJson(receiptSchema, 'The receipt'), ...orFail },
+})
+
+const bundleRoute = createRoute({
+  method: 'get',
+  path: '/v1/receipts/{id}/bundle',
+  tags: ['Buying', 'Proof'],
+  summary: 'The proof of what was bought, for nothing',
+  security: secured,
+  request: { params: saleId },
+  responses: {
+    200: {
+      description: 'The bundle, as a file',
+      content: { [bundleContentType]: { schema: { type: 'string', format: 'binary' } } },
+    },
+    ...orFail,
+  },
+})
+
+const saleView = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale) => ({
+  id,
+  time: timeText(timeMs),
+  priceMicroUsd: Number(priceMicroUsd),
+  rows,
+  state,
+  query: toHex(query),
+})
+
+/** Adds the routes of an API that sells. */
+export const addPurchases = (
+  app: Api,
+  { nowMs }: MarketDeps,
+  till: Till,
+  runPriced: RunPriced,
+  sendBundle: SendBundle,
+): void => {
+  const { sales } = till
+
+  app.openapi(quoteRoute, async (c) => {
+    const { plan } = orProblem(planReadings(c.req.valid('query'), nowMs()))
+    const key = till.keyOf(c)
+    const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
+    const { price } = await runPriced(plan, own, till)
+    const { jws, expiresMs } = till.makeOffer(till.queryHash(queryText(plan)), price.totalMicroUsd)
+    c.header('cache-control', 'no-store')
+    return c.json(
+      {
+        rows: price.rows,
+        values: price.values,
+        priceMicroUsd: Number(price.totalMicroUsd),
+        priceUsd: till.usdText(price.totalMicroUsd),
+        offer: jws,
+        offerExpires: timeText(expiresMs),
+      },
+      200,
+    )
+  })
+
+  app.openapi(receiptsRoute, (c) => {
+    const { customer } = till.withScope(c, 'read')
+    const { limit = 100, before } = c.req.valid('query')
+    const found = sales.list(customer, limit, before)
+    c.header('cache-control', 'no-store')
+    return c.json(
+      { receipts: found.map(saleView), next: found.length === limit ? found.at(-1)!.timeMs : null },
+      200,
+    )
+  })
+
+  const saleOf = (customer: string, id: string): Sale => {
+    const found = sales.sale(customer, id)
+    if (found === undefined) throw new Problem(fault('not-found', `this account has no receipt ${id}`))
+    return found
+  }
+
+  app.openapi(receiptRoute, (c) => {
+    const { customer } = till.withScope(c, 'read')
+    const found = saleOf(customer, c.req.valid('param').id)
+    c.header('cache-control', 'no-store')
+    return c.json(
+      { ...saleView(found), jws: found.jws, cose: Buffer.from(found.receipt).toString('base64') },
+      200,
+    )
+  })
+
+  app.openapi(bundleRoute, async (c): Promise<Response> => {
+    const { customer } = till.withScope(c, 'read')
+    const found = saleOf(customer, c.req.valid('param').id)
+    if (found.state === 'refunded')
+      throw new Problem(fault('not-found', 'this was paid back, as nothing of it was taken'))
+    return sendBundle(c, JSON.parse(found.scope) as Selection)
+  })
+}

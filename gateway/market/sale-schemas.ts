@@ -1,0 +1,106 @@
+/** Answers of an API that sells, as /openapi.json describes them. */
+import { z } from '@hono/zod-openapi'
+
+const time = z.iso.datetime({ precision: 3 }).openapi({ description: 'RFC 3339, UTC, milliseconds' })
+const microUsd = z.number().int().openapi({ description: 'Millionths of a US dollar' })
+const hash = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .openapi({ description: 'SHA-256 in lower-case hex' })
+const saleId = z.string().regex(/^[0-9a-f]{32}$/)
+const mostMicroUsd = 2 ** 53 - 1
+
+const scope = z.enum(['read', 'account']).openapi({
+  description: 'read: ask for data. account: see and change the account and its keys.',
+})
+
+/** What a new key is asked for with; all of it has a default. */
+export const newKeySchema = z
+  .strictObject({
+    label: z.string().max(100).default('').openapi({ description: 'For the list of keys' }),
+    scopes: z.array(scope).min(1).max(2).default(['read', 'account']),
+    budgetMicroUsd: z.int().min(0).max(mostMicroUsd).nullable().default(null).openapi({
+      description: 'What may be spent with this key in all; null for no limit but the credit',
+    }),
+    alarmPercent: z.int().min(1).max(100).nullable().default(null).openapi({
+      description: 'From this part of the budget on, answers carry the header Budget-Alarm',
+    }),
+    expires: z.iso.datetime({ offset: true }).nullable().default(null),
+  })
+  .openapi('NewKey')
+
+const key = z.strictObject({
+  id: z.string(),
+  label: z.string(),
+  scopes: z.array(z.string()),
+  budgetMicroUsd: microUsd.nullable(),
+  spentMicroUsd: microUsd,
+  alarmPercent: z.number().int().nullable(),
+  created: time,
+  expires: time.nullable(),
+  revoked: time.nullable(),
+})
+
+export const keySchema = key
+  .extend({ key: z.string().openapi({ description: 'The key, shown in this answer only' }) })
+  .openapi('Key')
+
+export const keysSchema = z.strictObject({ keys: z.array(key) }).openapi('Keys')
+
+export const accountSchema = z
+  .strictObject({
+    account: z.string(),
+    creditMicroUsd: microUsd,
+    creditUsd: z.string(),
+    stations: z.array(z.string()).openapi({ description: 'Stations whose readings are free for it' }),
+  })
+  .openapi('Account')
+
+export const statementSchema = z
+  .strictObject({
+    entries: z.array(
+      z.strictObject({
+        entry: z.number().int(),
+        time,
+        kind: z.string(),
+        amountMicroUsd: microUsd,
+        memo: z.string(),
+        receipt: saleId.optional(),
+      }),
+    ),
+    next: z.number().int().nullable().openapi({ description: 'Give it as "before" for the next page' }),
+  })
+  .openapi('Statement')
+
+export const quoteSchema = z
+  .strictObject({
+    rows: z.number().int(),
+    values: z.number().int(),
+    priceMicroUsd: microUsd,
+    priceUsd: z.string(),
+    offer: z
+      .string()
+      .openapi({ description: 'Send it back in the header Offer: no more than this is asked' }),
+    offerExpires: time,
+  })
+  .openapi('Quote')
+
+const sale = z.strictObject({
+  id: saleId,
+  time,
+  priceMicroUsd: microUsd,
+  rows: z.number().int(),
+  state: z.enum(['open', 'partial', 'delivered', 'refunded']),
+  query: hash,
+})
+
+export const receiptSchema = sale
+  .extend({
+    jws: z.string().openapi({ description: 'The receipt as JWS (RFC 7515), signed by the hub' }),
+    cose: z.base64().openapi({ description: 'The same as COSE_Sign1 (RFC 9052), base64' }),
+  })
+  .openapi('SalesReceipt')
+
+export const receiptsSchema = z
+  .strictObject({ receipts: z.array(sale), next: z.number().int().nullable() })
+  .openapi('SalesReceipts')

@@ -1,0 +1,277 @@
+/** The till: what stands between a query and its answer where data is sold. */
+import type { Context } from 'hono'
+import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
+import type { MicroUsd } from '../sales/money.ts'
+import type { Price, PricedRow } from '../sales/price.ts'
+import type { Delivery, Order, Payer, Sale, Sales } from '../sales/sales.ts'
+import { caching, entityTag, isNotModified } from './api.ts'
+import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
+import { timeText } from './time.ts'
+
+/** The rooms of the sales that the till works with, handed in: functions of other stages. */
+export type TillParts = {
+  readonly sales: Sales
+  readonly priceOf: (rows: Iterable<PricedRow>, own: ReadonlySet<string>) => Price
+  readonly usdText: (amount: MicroUsd) => string
+  readonly newSaleId: () => string
+  readonly saleHash: (text: string | Uint8Array) => Uint8Array
+  /** Makes a signed offer for a query (SHA-256). */
+  readonly makeOffer: (
+    query: Uint8Array,
+    most: MicroUsd,
+  ) => { readonly jws: string; readonly expiresMs: number }
+  /** The maximum of an offer that a buyer brings back and its hash, or what is wrong with it. */
+  readonly acceptOffer: (
+    jws: string,
+    query: Uint8Array,
+  ) =>
+    | { readonly ok: true; readonly mostMicroUsd: MicroUsd; readonly hash: Uint8Array }
+    | { readonly ok: false; readonly reason: string }
+  /** A new account with its first key, and what credit it begins with. */
+  readonly signUp: (wanted: NewKey) => { readonly key: ApiKey; readonly secret: string }
+  /** Whether a token was signed by that station not long ago. */
+  readonly ownsStation: (
+    token: string,
+    station: string,
+  ) => { readonly ok: true } | { readonly ok: false; readonly detail: string }
+  readonly nowMs: () => number
+}
+
+/** An answer that has a price, made and not yet given. */
+export type Priced = {
+  /** What a bundle of the same asks for, as JSON. */
+  readonly scope: string
+  readonly price: Price
+  readonly delivery: Delivery
+  /** The entity tag's parts where the answer's span is closed. */
+  readonly tag?: Iterable<string>
+}
+
+// Of a text that is no key, no more than this is looked at.
+const maxAuthorization = 512
+
+const bearer = /^Bearer +(\S+)$/i
+const basic = /^Basic +([A-Za-z0-9+/=]+)$/i
+
+/** The key in a request: as bearer token (RFC 6750), as password of Basic (RFC 7617), or in X-API-Key. */
+const keyIn = (c: Context): string | undefined => {
+  const authorization = c.req.header('authorization')?.slice(0, maxAuthorization)
+  const token = bearer.exec(authorization ?? '')?.[1]
+  if (token !== undefined) return token
+  const pair = basic.exec(authorization ?? '')?.[1]
+  if (pair !== undefined) return Buffer.from(pair, 'base64').toString('utf8').split(':').slice(1).join(':')
+  return authorization ?? c.req.header('x-api-key')?.slice(0, maxAuthorization)
+}
+
+const keyFaults = {
+  unknown: 'there is no such key',
+  expired: 'this key has expired',
+  revoked: 'this key was revoked',
+} as const
+
+const noKey = (detail: string): Problem =>
+  new Problem(fault('key-invalid', detail, { headers: { 'www-authenticate': 'Bearer realm="groundtruth"' } }))
+
+const chunkBytes = 64 * 1024
+
+const exposed = (amount: MicroUsd): string => `${amount}`
+
+/** The till of an API. */
+export const openTill = (parts: TillParts) => {
+  const { sales, usdText, saleHash, newSaleId, nowMs } = parts
+
+  /** Whose request this is; undefined without a key. A key that does not count is a problem. */
+  const keyOf = (c: Context): ApiKey | undefined => {
+    const text = keyIn(c)
+    if (text === undefined) return undefined
+    const found = sales.keys.find(text, nowMs())
+    if (!found.ok) throw noKey(keyFaults[found.reason])
+    return found.key
+  }
+
+  const withScope = (c: Context, scope: Scope): ApiKey => {
+    const key = keyOf(c)
+    if (key === undefined) throw noKey('this needs an API key')
+    if (!key.scopes.includes(scope))
+      throw new Problem(fault('key-scope', `this needs a key with scope "${scope}"`))
+    return key
+  }
+
+  const due = (
+    amount: MicroUsd,
+    offer?: { readonly jws: string; readonly expiresMs: number },
+  ): PaymentDue => ({
+    priceMicroUsd: Number(amount),
+    priceUsd: usdText(amount),
+    ...(offer === undefined ? {} : { offer: offer.jws, offerExpires: timeText(offer.expiresMs) }),
+  })
+
+  const offerIn = (c: Context, query: Uint8Array): Order['offer'] => {
+    const jws = c.req.header('offer')
+    if (jws === undefined) return undefined
+    const accepted = parts.acceptOffer(jws, query)
+    if (!accepted.ok) throw new Problem(fault('offer-invalid', `the offer is ${accepted.reason}`))
+    return accepted
+  }
+
+  const idempotencyKeyIn = (c: Context): string | undefined => {
+    const text = c.req.header('idempotency-key')
+    if (text !== undefined && !/^[\x21-\x7e]{8,128}$/.test(text))
+      throw new Problem(
+        fault('invalid-query', 'Idempotency-Key takes 8 to 128 visible ASCII characters', {
+          fields: [{ name: 'Idempotency-Key', detail: 'takes 8 to 128 visible ASCII characters' }],
+        }),
+      )
+    return text
+  }
+
+  /** A body that tells how much of it was taken. */
+  const watched = (body: Uint8Array, sale: Sale): ReadableStream<Uint8Array<ArrayBuffer>> => {
+    let at = 0
+    return new ReadableStream(
+      {
+        pull: (controller) => {
+          if (at >= body.length) {
+            controller.close()
+            sales.served(sale, 'all')
+            return
+          }
+          controller.enqueue(new Uint8Array(body.subarray(at, at + chunkBytes)))
+          at += chunkBytes
+        },
+        cancel: () => sales.served(sale, at === 0 ? 'nothing' : 'some'),
+      },
+      { highWaterMark: 0 },
+    )
+  }
+
+  const digestOf = (body: Uint8Array): string => `sha-256=:${Buffer.from(saleHash(body)).toString('base64')}:`
+
+  const balanceOf = (customer: string): MicroUsd => sales.ledger.balance(`customer:${customer}`)
+
+  const give = (
+    c: Context,
+    sold: { readonly sale: Sale; readonly delivery: Delivery },
+    payer: Payer,
+  ): Response => {
+    const { sale, delivery } = sold
+    c.header('content-type', delivery.contentType)
+    c.header('cache-control', 'private, no-store')
+    c.header('content-digest', digestOf(delivery.body))
+    c.header('price', exposed(sale.priceMicroUsd))
+    c.header('receipt-id', sale.id)
+    c.header('credits-remaining', exposed(balanceOf(payer.customer)))
+    const { key } = payer
+    if (key !== undefined && key.budget !== null) {
+      const left = key.budget - key.spent - sale.priceMicroUsd
+      c.header('budget-remaining', exposed(left < 0n ? 0n : left))
+    }
+    return c.body(watched(delivery.body, sale))
+  }
+
+  const free = (c: Context, { delivery, tag }: Pick<Priced, 'delivery' | 'tag'>): Response => {
+    if (tag !== undefined) {
+      c.header('cache-control', caching.closedSpan)
+      const etag = entityTag(tag)
+      c.header('etag', etag)
+      if (isNotModified(c, etag)) return c.body(null, 304)
+    }
+    c.header('content-type', delivery.contentType)
+    c.header('content-digest', digestOf(delivery.body))
+    c.header('price', '0')
+    return c.body(new Uint8Array(delivery.body))
+  }
+
+  const refusalOf = (sold: Extract<ReturnType<Sales['sell']>, { ok: false }>): Fault => {
+    switch (sold.reason) {
+      case 'conflict':
+        return fault('idempotency-conflict', 'it was used for another query before')
+      case 'budget':
+        return fault('budget-exhausted', `this costs ${usdText(sold.price)} USD`, {
+          payment: due(sold.price),
+        })
+      case 'insufficient':
+        return fault(
+          'credit-exhausted',
+          `this costs ${usdText(sold.price)} USD, and there are ${usdText(sold.balance)}`,
+          { payment: { ...due(sold.price), balanceMicroUsd: Number(sold.balance) } },
+        )
+    }
+  }
+
+  return {
+    ...parts,
+    keyOf,
+    withScope,
+    due,
+    balanceOf,
+    /** SHA-256 of a query's canonical text. */
+    queryHash: saleHash,
+    /**
+     * Sells an answer, or gives it where it costs nothing, was paid with an earlier page, or is owed. `asked` is the same
+     * for the same request at any time; `query` has its times resolved, and offers, receipts and later pages are bound to
+     * it. `make` reads and prices the answer; its `sale` is what a cursor in it names.
+     */
+    serve: async (
+      c: Context,
+      asked: string,
+      { query, sale: paidBy }: { readonly query: string; readonly sale?: string },
+      make: (sale: string, own: ReadonlySet<string>) => Promise<Priced>,
+    ): Promise<Response> => {
+      const key = keyOf(c)
+      if (key !== undefined && !key.scopes.includes('read'))
+        throw new Problem(fault('key-scope', 'this needs a key with scope "read"'))
+      const payer: Payer | undefined = key && { customer: key.customer, key, rail: 'credits' }
+      const hash = saleHash(query)
+      const isPaid = payer !== undefined && paidBy !== undefined && sales.paid(payer.customer, paidBy, hash)
+      const idempotencyKey = idempotencyKeyIn(c)
+      const once = idempotencyKey === undefined ? {} : { idempotencyKey }
+      if (payer !== undefined && !isPaid) {
+        const owed = sales.owed({ payer, asked, ...once })
+        if (owed === 'conflict')
+          throw new Problem(fault('idempotency-conflict', 'it was used for another query before'))
+        if (owed !== undefined) return give(c, owed, payer)
+      }
+      const id = isPaid ? paidBy : newSaleId()
+      const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
+      const priced = await make(id, own)
+      const amount = priced.price.totalMicroUsd
+      if (isPaid || amount === 0n) return free(c, priced)
+      // What somebody has already, and a look at the headers, cost nothing.
+      if (priced.tag !== undefined) {
+        const etag = entityTag(priced.tag)
+        c.header('etag', etag)
+        if (payer !== undefined && isNotModified(c, etag)) {
+          c.header('price', '0')
+          return c.body(null, 304)
+        }
+      }
+      if (c.req.method === 'HEAD') {
+        c.header('price', exposed(amount))
+        return c.body(null)
+      }
+      const offer = offerIn(c, hash)
+      if (payer === undefined) {
+        const made = parts.makeOffer(hash, amount)
+        throw new Problem(
+          fault('payment-required', `this costs ${usdText(amount)} USD`, { payment: due(amount, made) }),
+        )
+      }
+      const sold = sales.sell({
+        id,
+        payer,
+        asked,
+        query: hash,
+        scope: priced.scope,
+        price: priced.price,
+        delivery: priced.delivery,
+        ...once,
+        ...(offer === undefined ? {} : { offer }),
+      })
+      if (!sold.ok) throw new Problem(refusalOf(sold))
+      return give(c, sold, payer)
+    },
+  }
+}
+
+export type Till = ReturnType<typeof openTill>

@@ -1,0 +1,63 @@
+/** Puts the sales and the market's till together. */
+import type { TillParts } from './market/till.ts'
+import { openTill, type Till } from './market/till.ts'
+import type { Signer } from './reading/cose.ts'
+import { verifyToken } from './reading/token.ts'
+import { type MicroUsd, usdText } from './sales/money.ts'
+import { acceptOffer, makeOffer, offerHash } from './sales/offer.ts'
+import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
+import { newSaleId, openSales, saleHash } from './sales/sales.ts'
+
+export type SellingOptions = {
+  /** Path of the SQLite file with accounts, sales and ledger. */
+  readonly path: string
+  readonly network: string
+  readonly hub: Signer
+  readonly prices: PriceList
+  readonly factor: OwnerFactor
+  /** Credit of a new account, given by the hub. */
+  readonly starterMicroUsd: MicroUsd
+  readonly nowMs: () => number
+}
+
+const offerFaults = {
+  unknown: 'not one of this hub',
+  expired: 'out of date',
+  'other-query': 'for another query',
+} as const
+
+/** Opens the books, and the till in front of them. */
+export const openSelling = (options: SellingOptions): { readonly till: Till } & Disposable => {
+  const { network, hub, prices, factor, starterMicroUsd, nowMs } = options
+  const sales = openSales(options)
+  const parts: TillParts = {
+    sales,
+    priceOf: (rows, own) => priceOf(prices, rows, factor, own),
+    usdText,
+    newSaleId,
+    saleHash,
+    makeOffer: (query, most) => {
+      const { offer, jws } = makeOffer(network, query, most, nowMs(), hub)
+      return { jws, expiresMs: offer.expiresMs }
+    },
+    acceptOffer: (jws, query) => {
+      const accepted = acceptOffer(jws, network, query, nowMs(), hub.publicKey)
+      return accepted.ok
+        ? { ok: true, mostMicroUsd: accepted.offer.mostMicroUsd, hash: offerHash(jws) }
+        : { ok: false, reason: offerFaults[accepted.reason] }
+    },
+    signUp: (wanted) => {
+      const made = sales.keys.signUp(wanted, nowMs())
+      const { customer } = made.key
+      if (starterMicroUsd > 0n)
+        sales.credit(`starter:${customer}`, 'starter', customer, starterMicroUsd, 'to begin with')
+      return made
+    },
+    ownsStation: (token, station) => {
+      const verified = verifyToken(token, network, station, nowMs())
+      return verified.ok ? { ok: true } : { ok: false, detail: verified.detail }
+    },
+    nowMs,
+  }
+  return { till: openTill(parts), [Symbol.dispose]: () => sales[Symbol.dispose]() }
+}

@@ -1,0 +1,349 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { toHex } from '#gateway/reading/bytes.ts'
+import { stationId } from '#gateway/reading/key.ts'
+import { verifySale } from '#gateway/reading/sale.ts'
+import { signToken } from '#gateway/reading/token.ts'
+import { verifyJws } from '#gateway/sales/jws.ts'
+import { defaultPrices } from '#gateway/sales/price.ts'
+import { openSelling } from '#gateway/selling.ts'
+import { anHour, nowMs, openWorld, stationA, stationB } from '#test/market-world.ts'
+import { newSigner } from '#test/station.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
+
+const network = 'testnet'
+const hub = newSigner()
+
+const openShop = async (
+  path = join(temporaryDirectory(), 'sales.sqlite'),
+  clock: { nowMs: number } = { nowMs },
+  stations: Parameters<typeof openWorld>[1] = anHour(),
+) => {
+  const selling = openSelling({
+    path,
+    network,
+    hub,
+    prices: defaultPrices,
+    factor: () => 1000,
+    starterMicroUsd: 0n,
+    nowMs: () => clock.nowMs,
+  })
+  const { till } = selling
+  const world = await openWorld({ till, nowMs: () => clock.nowMs, network, hubKey: hub.publicKey }, stations)
+  let closed = false
+  const close = async () => {
+    if (closed) return
+    closed = true
+    selling[Symbol.dispose]()
+    await world[Symbol.asyncDispose]()
+  }
+  onTestFinished(close)
+  const { sales } = till
+
+  const signUp = async (credit: bigint, wanted: object = {}) => {
+    const response = await world.api.request('/v1/keys', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(wanted),
+    })
+    expect(response.status).toBe(201)
+    const made = (await response.json()) as { id: string; key: string }
+    const found = sales.keys.find(made.key, clock.nowMs)
+    if (!found.ok) return expect.fail(found.reason)
+    const { customer } = found.key
+    if (credit > 0n) sales.credit(`test:${customer}`, 'manual', customer, credit, 'a test')
+    const ask = (url: string, headers: Record<string, string> = {}, method = 'GET') =>
+      world.api.request(url, { method, headers: { authorization: `Bearer ${made.key}`, ...headers } })
+    return { ...made, customer, ask, credit: () => sales.ledger.balance(`customer:${customer}`) }
+  }
+  const expectSound = () =>
+    expect(sales.ledger.audit()).toEqual({ sum: 0n, unbalanced: [], wrongBalances: [] })
+  return { world, sales, till, signUp, expectSound, close, path, clock }
+}
+
+const hour = `/v1/readings?station=${stationB}&from=${nowMs - 3_600_000}&to=${nowMs}`
+
+// B has a reading of one value each minute: those of the last quarter of an hour cost 10, the others 5, and the base 100.
+// Its first is scored 0.125, below any tier.
+const hourPrice = 100n + 15n * 10n + 44n * 5n
+
+test('without a key a query says what it costs, with an offer, and gives nothing', async () => {
+  const { world } = await openShop()
+  const response = await world.api.request(hour)
+  expect(response.status).toBe(402)
+  const problem = (await response.json()) as { type: string; payment: { offer: string } }
+  expect(problem).toMatchObject({
+    type: '/problems/payment-required',
+    payment: { priceMicroUsd: Number(hourPrice), priceUsd: '0.000470' },
+  })
+  expect(problem.payment.offer.split('.')).toHaveLength(3)
+  expect(JSON.stringify(problem)).not.toContain('-3.07')
+})
+
+test('a paid query gives data, price and receipt; the owner gets a share; the receipt binds what was given', async () => {
+  const { signUp, sales, expectSound } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const response = await buyer.ask(hour)
+  expect(response.status).toBe(200)
+  const body = Buffer.from(await response.arrayBuffer())
+  expect((JSON.parse(body.toString()) as { readings: unknown[] }).readings).toHaveLength(60)
+  expect(response.headers.get('price')).toBe(`${hourPrice}`)
+  expect(response.headers.get('credits-remaining')).toBe(`${1_000_000n - hourPrice}`)
+  const digest = createHash('sha256').update(body).digest()
+  expect(response.headers.get('content-digest')).toBe(`sha-256=:${digest.toString('base64')}:`)
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+  expect(sales.ledger.balance(`owner:${stationB}`)).toBe(((hourPrice - 100n) * 850n) / 1000n)
+  expectSound()
+
+  const id = response.headers.get('receipt-id')!
+  const receipt = (await (await buyer.ask(`/v1/receipts/${id}`)).json()) as { cose: string; jws: string }
+  const verified = verifySale(new Uint8Array(Buffer.from(receipt.cose, 'base64')), network, hub.publicKey)
+  if (!verified.ok) return expect.fail(verified.detail)
+  expect(verified.sale).toMatchObject({
+    id,
+    rows: 60,
+    values: 60,
+    priceMicroUsd: Number(hourPrice),
+    rail: 'credits',
+  })
+  expect(toHex(verified.sale.response)).toBe(digest.toString('hex'))
+  expect(verifyJws('groundtruth-sale+jwt', receipt.jws, hub.publicKey)).toMatchObject({
+    id,
+    response: digest.toString('hex'),
+    shares: [{ station: stationB, microUsd: 314 }],
+  })
+  expect(verifyJws('groundtruth-offer+jwt', receipt.jws, hub.publicKey)).toBeUndefined()
+  expect(verifyJws('groundtruth-sale+jwt', receipt.jws, newSigner().publicKey)).toBeUndefined()
+})
+
+test('nobody else sees a receipt', async () => {
+  const { signUp } = await openShop()
+  const [buyer, other] = [await signUp(1_000_000n), await signUp(0n)]
+  const id = (await buyer.ask(hour)).headers.get('receipt-id')!
+  expect((await other.ask(`/v1/receipts/${id}`)).status).toBe(404)
+})
+
+test('a retry with the same Idempotency-Key gives the same bytes for nothing, and another query a conflict', async () => {
+  const { signUp, clock } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const once = { 'idempotency-key': 'order-12345' }
+  const first = await (await buyer.ask('/v1/readings?from=-30m', once)).text()
+  const left = buyer.credit()
+  clock.nowMs += 60_000
+  const second = await buyer.ask('/v1/readings?from=-30m', once)
+  expect(await second.text()).toBe(first)
+  expect(buyer.credit()).toBe(left)
+  const other = await buyer.ask('/v1/readings?from=-20m', once)
+  expect([other.status, buyer.credit()]).toEqual([409, left])
+  // Without the key it is another order.
+  await (await buyer.ask('/v1/readings?from=-30m')).text()
+  expect(buyer.credit()).toBeLessThan(left)
+})
+
+test('a hundred of the same order at once are one sale', async () => {
+  const { signUp, expectSound } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const once = { 'idempotency-key': 'order-12345' }
+  // More than run and wait at once are told to come again.
+  const answers = await Promise.all(Array.from({ length: 60 }, () => buyer.ask(hour, once)))
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+  expect(new Set(answers.map(({ headers }) => headers.get('receipt-id'))).size).toBe(1)
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+  expectSound()
+})
+
+test('the first page pays for all, and a cursor that was made longer pays for itself', async () => {
+  const { signUp } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  type Page = { readings: unknown[]; next: string | null }
+  let page = (await (await buyer.ask(`${hour}&limit=25`)).json()) as Page
+  const first = page.next!
+  let rows = page.readings.length
+  while (page.next !== null) {
+    const response = await buyer.ask(`${hour}&limit=25&cursor=${page.next}`)
+    expect(response.headers.get('price')).toBe('0')
+    page = (await response.json()) as Page
+    rows += page.readings.length
+  }
+  expect([rows, buyer.credit()]).toEqual([60, 1_000_000n - hourPrice])
+
+  const fields = JSON.parse(Buffer.from(first, 'base64url').toString()) as (string | number)[]
+  fields[0] = 0
+  const forged = fields.slice(0, -1)
+  const text = JSON.stringify([stationB, null, null, { ms: nowMs - 3_600_000 }, { ms: nowMs }, null, null])
+  const check = createHash('sha256')
+    .update(JSON.stringify([text, ...forged]))
+    .digest('base64url')
+    .slice(0, 16)
+  const cursor = Buffer.from(JSON.stringify([...forged, check])).toString('base64url')
+  const stretched = await buyer.ask(`${hour}&limit=25&cursor=${cursor}`)
+  expect(stretched.status).toBe(413) // from 1970 on: more than a year
+  fields[0] = nowMs - 7_200_000
+  const other = fields.slice(0, -1)
+  const sum = createHash('sha256')
+    .update(JSON.stringify([text, ...other]))
+    .digest('base64url')
+    .slice(0, 16)
+  const longer = Buffer.from(JSON.stringify([...other, sum])).toString('base64url')
+  const paid = await buyer.ask(`${hour}&limit=25&cursor=${longer}`)
+  expect(Number(paid.headers.get('price'))).toBeGreaterThan(0)
+  await paid.text()
+})
+
+test('what somebody has already, a look at the headers, empty answers and poor data cost nothing', async () => {
+  const { signUp } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const first = await buyer.ask(hour)
+  await first.text()
+  const left = buyer.credit()
+  const same = await buyer.ask(hour, { 'if-none-match': first.headers.get('etag')! })
+  expect([same.status, buyer.credit()]).toEqual([304, left])
+  const head = await buyer.ask(hour, {}, 'HEAD')
+  expect([head.status, head.headers.get('price'), buyer.credit()]).toEqual([200, `${hourPrice}`, left])
+  const empty = await buyer.ask(
+    `/v1/readings?station=${stationB}&from=${nowMs - 9_000_000}&to=${nowMs - 8_000_000}`,
+  )
+  expect([empty.status, empty.headers.get('price'), buyer.credit()]).toEqual([200, '0', left])
+  // The one reading scored 0.125 is below any tier.
+  const poor = await buyer.ask(
+    `/v1/readings?station=${stationA}&from=${nowMs - 3_600_000}&to=${nowMs - 3_599_000}`,
+  )
+  expect([poor.status, poor.headers.get('price')]).toEqual([200, '0'])
+  const none = await buyer.ask(
+    `/v1/readings?station=${stationA}&from=${nowMs - 3_600_000}&to=${nowMs - 3_599_000}&min_quality=0.5`,
+  )
+  expect(((await none.json()) as { readings: unknown[] }).readings).toEqual([])
+})
+
+test('an account without credit and a key without budget get a price, and are not charged', async () => {
+  const { signUp, world, expectSound } = await openShop()
+  const poor = await signUp(hourPrice - 1n)
+  const answer = await poor.ask(hour)
+  expect(answer.status).toBe(402)
+  expect(await answer.json()).toMatchObject({
+    type: '/problems/credit-exhausted',
+    payment: { priceMicroUsd: Number(hourPrice), balanceMicroUsd: Number(hourPrice) - 1 },
+  })
+  const tight = await signUp(1_000_000n, { budgetMicroUsd: Number(hourPrice) + 1 })
+  expect((await tight.ask(hour)).headers.get('budget-remaining')).toBe('1')
+  const spent = await tight.ask(hour, { 'idempotency-key': 'another-order' })
+  expect([spent.status, tight.credit()]).toEqual([402, 1_000_000n - hourPrice])
+  expect(await spent.json()).toMatchObject({ type: '/problems/budget-exhausted' })
+  expectSound()
+  for (const text of ['gt_0123456789abcdef_'.padEnd(64, 'x'), `${tight.key}x`, 'x'])
+    expect((await world.api.request(hour, { headers: { authorization: `Bearer ${text}` } })).status).toBe(401)
+})
+
+test('an offer binds the hub to a price, for its query, until it ends', async () => {
+  const { signUp, world, clock } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const query = hour.slice(hour.indexOf('?'))
+  const quote = await world.api.request(`/v1/quotes${query}`, { method: 'POST' })
+  expect(quote.status).toBe(200)
+  const { offer, ...said } = (await quote.json()) as { offer: string }
+  expect(said).toMatchObject({ rows: 60, values: 60, priceMicroUsd: Number(hourPrice) })
+  const paid = await buyer.ask(hour, { offer })
+  expect([paid.status, paid.headers.get('price')]).toEqual([200, `${hourPrice}`])
+  await paid.text()
+  for (const [url, header] of [
+    [`${hour}&quantity=temperature`, offer],
+    [hour, `${offer.slice(0, -4)}AAAA`],
+  ] as const)
+    expect((await buyer.ask(url, { offer: header })).status).toBe(409)
+  clock.nowMs += 16 * 60_000
+  expect((await buyer.ask(hour, { offer })).status).toBe(409)
+})
+
+test('readings of one’s own station are free for whoever shows its key', async () => {
+  const owner = newSigner()
+  const station = stationId(owner.publicKey)
+  const own = anHour().map((one) => (one.station === stationB ? { ...one, station } : one))
+  const { signUp, world } = await openShop(undefined, undefined, own)
+  const [buyer, stranger] = [await signUp(0n), await signUp(0n)]
+  const url = hour.replace(stationB, station)
+  expect((await buyer.ask(url)).status).toBe(402)
+  const show = async ({ key }: typeof buyer, token: string) => {
+    const shown = await world.api.request('/v1/account/stations', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ station, token }),
+    })
+    return shown.status
+  }
+  expect(await show(stranger, signToken(network, newSigner(), nowMs))).toBe(400)
+  expect(await show(buyer, signToken(network, owner, nowMs))).toBe(200)
+  const free = await buyer.ask(url)
+  expect([free.status, free.headers.get('price')]).toEqual([200, '0'])
+  expect((await stranger.ask(url)).status).toBe(402)
+})
+
+test('a body that broke off is given again, and one that nobody took is paid back', async () => {
+  const { signUp, expectSound } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const broken = await buyer.ask(hour)
+  const reader = broken.body!.getReader()
+  const { value } = await reader.read()
+  expect(value!.length).toBeGreaterThan(0)
+  await reader.cancel()
+  const again = await buyer.ask(hour)
+  expect(again.headers.get('receipt-id')).toBe(broken.headers.get('receipt-id'))
+  expect(
+    createHash('sha256')
+      .update(Buffer.from(await again.arrayBuffer()))
+      .digest('base64'),
+  ).toBe(again.headers.get('content-digest')!.slice(9, -1))
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+
+  const untouched = await buyer.ask(`${hour}&limit=30`)
+  await untouched.body!.cancel()
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+  expectSound()
+})
+
+test('what a hub had sold when it died and not served is paid back when it starts', async () => {
+  const shop = await openShop()
+  const buyer = await shop.signUp(1_000_000n, { budgetMicroUsd: 1000 })
+  await buyer.ask(hour)
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+  await shop.close()
+  const { sales, expectSound } = await openShop(shop.path)
+  expect(sales.ledger.balance(`customer:${buyer.customer}`)).toBe(1_000_000n)
+  expect(sales.keys.list(buyer.customer)[0]!.spent).toBe(0n)
+  expect(sales.list(buyer.customer, 10)[0]!.state).toBe('refunded')
+  expectSound()
+})
+
+test('keys are listed without secrets, revoked for good, and do only what their scope says', async () => {
+  const { signUp, world } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const reader = await world.api.request('/v1/keys', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${buyer.key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ label: 'for a page', scopes: ['read'] }),
+  })
+  const { key, id } = (await reader.json()) as { key: string; id: string }
+  const list = await (await buyer.ask('/v1/keys')).text()
+  expect((JSON.parse(list) as { keys: { label: string }[] }).keys.map(({ label }) => label).sort()).toEqual([
+    '',
+    'for a page',
+  ])
+  expect(list).not.toContain(key)
+  const bearer = { authorization: `Bearer ${key}` }
+  expect((await world.api.request('/v1/keys', { headers: bearer })).status).toBe(403)
+  expect((await world.api.request(hour, { headers: bearer })).status).toBe(200)
+  expect((await buyer.ask(`/v1/keys/${id}`, {}, 'DELETE')).status).toBe(204)
+  expect((await world.api.request(hour, { headers: bearer })).status).toBe(401)
+})
+
+test('the account’s statement adds up to its credit', async () => {
+  const { signUp } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  await (await buyer.ask(hour)).text()
+  await (await buyer.ask('/v1/latest')).text()
+  const { entries } = (await (await buyer.ask('/v1/usage')).json()) as {
+    entries: { amountMicroUsd: number; kind: string }[]
+  }
+  expect(entries.map(({ kind }) => kind)).toEqual(['sale', 'sale', 'credit'])
+  expect(entries.reduce((sum, { amountMicroUsd }) => sum + amountMicroUsd, 0)).toBe(Number(buyer.credit()))
+})
