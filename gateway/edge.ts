@@ -7,6 +7,7 @@ import { runDevices } from './device-set.ts'
 import { publishedStatus } from './health/published.ts'
 import type { SensorStatus, StationStatus } from './health/status.ts'
 import { troubles } from './health/trouble.ts'
+import type { JournalFiles } from './journal/files.ts'
 import { openJournal } from './journal/open.ts'
 import { openLasting } from './outbox/lasting.ts'
 import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
@@ -39,6 +40,10 @@ export type EdgeOptions = {
     readonly segmentBytes?: number
     /** Disk the waiting envelopes may take, in bytes; 96 MiB unless told. */
     readonly maxBytes?: number
+    /** Longest pause between attempts to use a disk that failed; 60 s unless told. */
+    readonly longestDiskBackoffMs?: number
+    /** What the journals lie on; the machine's own disk unless told. */
+    readonly files?: JournalFiles
   }
   readonly connect: Connect
   /** Longest pause between attempts to connect. */
@@ -90,7 +95,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   }
 
   mkdirSync(options.directory, { recursive: true, mode: 0o700 })
-  const { segmentBytes } = options.outbox
+  const { segmentBytes, files } = options.outbox
+  const disk = files === undefined ? {} : { files }
   const timekeeper = await openTimekeeper({ directory: options.directory, machine: options.clock, log })
   const outbox = await openOutbox({
     ...options.outbox,
@@ -99,7 +105,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
       signEnvelope({ ...head, clock: timekeeper.clock() }, payload, network, signer),
     utc: timekeeper.utcMs,
     directory: join(options.directory, 'outbox'),
-    openJournal: (directory) => openJournal({ directory, ...(segmentBytes ? { segmentBytes } : {}) }),
+    openJournal: (directory) =>
+      openJournal({ directory, ...disk, ...(segmentBytes ? { segmentBytes } : {}) }),
   })
   const sealer = createSealer({
     signer,
@@ -111,7 +118,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   })
   const untimed = await openUntimed({
     directory: join(options.directory, 'untimed'),
-    openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...untimedSizes }) }),
+    openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...disk, ...untimedSizes }) }),
     maxBytes: untimedBytes,
     signed: () => outbox.head.seq,
     log,

@@ -69,6 +69,46 @@ describe('relay and embedded broker', () => {
   })
 })
 
+describe('a relay and a broker that does not answer', () => {
+  const stationAt = async (port: number, username: string) => {
+    const key = newSigner().publicKey
+    const station = await startStation(`mqtt://127.0.0.1:${port}`, async () => key, 20_000, { username })
+    let hasEnded = false
+    void station.running.then(() => {
+      hasEnded = true
+    })
+    const stopped = () => {
+      station.stop()
+      return vi.waitFor(() => expect(hasEnded).toBe(true), 10_000)
+    }
+    return { station, stopped }
+  }
+
+  test('a connection that ends before the status is acknowledged is made again', async () => {
+    const hub = await startHub()
+    // Without a name it may read, and is cut off for its status.
+    const { station, stopped } = await stationAt(hub.broker.port, '')
+    await vi.waitFor(() => expect(station.relay.status.connects).toBeGreaterThan(2), 10_000)
+    await stopped()
+  })
+
+  test('a relay that waits for an answer ends when it is told to', async () => {
+    let asked = 0
+    const server = createServer((socket) => {
+      // CONNACK (MQTT 3.1.1 s3.2), and nothing after it.
+      socket.once('data', () => socket.write(Buffer.from([0x20, 0x02, 0x00, 0x00])))
+      socket.on('data', () => asked++)
+      socket.on('error', () => undefined)
+    }).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    const { stopped } = await stationAt(port, 'a')
+    await vi.waitFor(() => expect(asked).toBeGreaterThan(1), 10_000)
+    await stopped()
+  })
+})
+
 describe('embedded broker', () => {
   test('a station logs in with its own token only', async () => {
     const hub = await startHub()

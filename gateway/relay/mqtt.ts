@@ -50,6 +50,8 @@ export const mqttConnector =
       signal.addEventListener('abort', abort, { once: true })
       void closed.then((reason) => {
         signal.removeEventListener('abort', abort)
+        // MQTT.js keeps what was published and not acknowledged for a next connection: there is none, so it fails now.
+        client.end(true)
         reject(reason)
       })
       client.on('error', (error) => {
