@@ -7,8 +7,8 @@ import { buildBundle } from '#gateway/market/bundle.ts'
 import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { readingsOf, summarise } from '#gateway/reading/contents.ts'
-import { decodeEnvelope, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
-import { encodeHeard, type Heard, heardContentType } from '#gateway/reading/heard.ts'
+import { decodeEnvelope } from '#gateway/reading/envelope.ts'
+import type { Heard } from '#gateway/reading/heard.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { quantityCoded } from '#gateway/reading/quantity.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
@@ -18,7 +18,7 @@ import { createSealer } from '#gateway/sign/sign.ts'
 import { verifyBundle } from '#gateway/verify/verify.ts'
 import { signedNode } from '#sim/radio/signed-node.ts'
 import { openWorld, network as worldNetwork } from '#test/bundle-world.ts'
-import { frameFrom, heardFrom } from '#test/node-samples.ts'
+import { frameFrom, heardFrom, holding, offered } from '#test/node-samples.ts'
 import { journalAt, startHub } from '#test/relay-world.ts'
 import { surroundings } from '#test/sensors/frames.ts'
 import { network, newSigner, steadyClock } from '#test/station.ts'
@@ -72,12 +72,6 @@ const modem = (nodes: readonly Uint8Array[], around: Surroundings = surroundings
 
 const named = (reading: Reading): Record<string, number | null> =>
   Object.fromEntries(reading.values.map(({ quantity, scaled }) => [quantityCoded(quantity)!.name, scaled]))
-
-const offered = async (hub: Awaited<ReturnType<typeof startHub>>, station: string, bytes: Uint8Array) => {
-  await hub.ingest.offer({ network, station, bytes, receivedMs: Date.now() })
-  const [newest] = await hub.evidence.refusals(1)
-  return { kept: hub.ingest.status.kept, refused: hub.ingest.status.refused, reason: newest?.reason }
-}
 
 describe('a station', () => {
   test('verifies a node’s frame, and hands it on as the node signed it, under a name of its key', async () => {
@@ -177,18 +171,6 @@ describe('a station', () => {
   })
 })
 
-/** An envelope of a station that holds these frames, whether they are true or not. */
-const holding = (frames: readonly Heard[], signer = newSigner(), seq = 1, prev = noPrevious) => ({
-  signer,
-  station: stationId(signer.publicKey),
-  bytes: signEnvelope(
-    { seq, prev, clock: steadyClock, contentType: heardContentType },
-    encodeHeard(frames),
-    network,
-    signer,
-  ),
-})
-
 const node = newSigner()
 const nowMs = Date.now()
 const honest = (seq: number, net: string): Heard => heardFrom(node, seq, nowMs - 60_000, net)
@@ -285,7 +267,7 @@ describe('a buyer', () => {
     expect(report.readings).toHaveLength(6)
     expect(report.steps.find(({ name }) => name === 'frames')).toMatchObject({
       state: 'passed',
-      text: '3 frames that 1 node signed, each by the key its id is the hash of, none twice',
+      text: '3 frames that 1 node signed, each by the key its id is the hash of, none twice, their numbers ascending',
     })
   })
 
