@@ -217,7 +217,11 @@ describe('a station', () => {
 })
 
 describe('a buyer', () => {
-  const bundleOf = async (contents: readonly Kept[], signers: readonly Signer[] = [newSigner()]) => {
+  const bundleOf = async (
+    contents: readonly Kept[],
+    signers: readonly Signer[] = [newSigner()],
+    shown = false,
+  ) => {
     const world = openWorld()
     for (const signer of signers) {
       const station = world.addStation(signer)
@@ -228,7 +232,7 @@ describe('a buyer', () => {
             const opened = openHeard(frame)
             return opened.ok ? opened.frame.readings : []
           }),
-          { frames },
+          { frames, ...(shown ? { withheld: false } : {}) },
         )
     }
     world.closeBatch()
@@ -258,6 +262,9 @@ describe('a buyer', () => {
     const report = verifyBundle(await bundleOf([sold(1, 3), hidden, sold(4)], [newSigner(), newSigner()]))
     expect(report.failure).toBeNull()
     expect(report.stations.map(({ withheld }) => withheld)).toEqual([[[2, 2]], [[2, 2]]])
+    // The same where a hub shows what it should withhold.
+    const shown = verifyBundle(await bundleOf([sold(1, 3), hidden, sold(4)], [newSigner()], true))
+    expect(shown.failure).toBeNull()
   })
 
   test('sees which node signed what, and what the station says of it', async () => {
