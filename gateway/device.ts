@@ -7,6 +7,7 @@ import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
 import { type Refusal, readerOf, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
+import { signedSensors } from './sensors/signed-node.ts'
 
 /** One configured device. */
 export type Device = {
@@ -33,6 +34,7 @@ export const readDevice = ({
   take,
   takeFrame,
   refused,
+  signing = new Set(signedSensors(device.id, device.settings)),
   clock,
   changed = () => undefined,
 }: {
@@ -44,6 +46,8 @@ export const readDevice = ({
   readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void>
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
+  /** Ids of nodes that sign, of all devices of the station; those of this one unless told. */
+  readonly signing?: { readonly has: (sensor: string) => boolean }
   readonly clock?: LinkClock
   /** The link was opened or lost, or its first reading came. */
   readonly changed?: () => void
@@ -85,7 +89,8 @@ export const readDevice = ({
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
     run: async (signal) => {
       for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
-        const said = toReadings(model, id, await decoder.decode(bytes, atMs), receivedMs)
+        const outcomes = await decoder.decode(bytes, atMs)
+        const said = toReadings(model, id, outcomes, receivedMs, (sensor) => signing.has(sensor))
         for (const refusal of said.refusals) {
           status.refused += 1
           status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1

@@ -14,7 +14,7 @@ import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
-import type { Heard } from './reading/heard.ts'
+import { type Heard, openHeard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
@@ -55,7 +55,7 @@ export type EdgeOptions = {
   readonly surroundings: Surroundings
   readonly version: string
   readonly log: (message: string) => void
-  /** A second look at each reading, in order, before it is signed; for oracles that count. */
+  /** A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. */
   readonly emitted?: (sensor: string, timeMs: number) => void
 }
 
@@ -141,9 +141,15 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
 
   // Frames of nodes that came before the time was known: in memory, for they are few.
   let early: { readonly frame: Heard; readonly atMs: number }[] = []
+  const sealFrame = async (frame: Heard): Promise<void> => {
+    const isTaken = await sealer.addHeard(frame)
+    if (!isTaken) return log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
+    const opened = openHeard(frame)
+    if (opened.ok) for (const { sensor, timeMs } of opened.frame.readings) options.emitted?.(sensor, timeMs)
+  }
   const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
     const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
-    if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
+    if (stamp !== undefined) return sealFrame({ ...frame, receivedMs: stamp.utcMs })
     if (early.length === 0)
       timed.whenDirect(() => {
         const waiting = early

@@ -7,12 +7,12 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { framer } from '#gateway/link/frame.ts'
 import { linkNamed } from '#gateway/link/named.ts'
 import { supervise } from '#gateway/link/supervise.ts'
+import { openHeard } from '#gateway/reading/heard.ts'
 import { quantityNamed } from '#gateway/reading/quantity.ts'
 import { type Reading, toValues } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
 import { decoderOf, toReadings } from '#gateway/sensors/read.ts'
 import type { Outcome } from '#gateway/sensors/sensors.ts'
-import { checkingSurroundings } from '#gateway/surroundings.ts'
 import type { Device, Emission, Meant } from '#sim/devices/device.ts'
 import { gnss } from '#sim/devices/gnss.ts'
 import { loraModem } from '#sim/devices/lora-modem.ts'
@@ -39,6 +39,7 @@ import { tcp } from '#sim/outlets/tcp.ts'
 import { generator } from '#sim/random.ts'
 import { type Said, type SimulatedStation, type StationPlan, startStation } from '#sim/station.ts'
 import { type Conditions, type Place, world } from '#sim/world.ts'
+import { surroundings } from '#test/sensors/frames.ts'
 
 const seed = 20261121
 const startMs = Date.UTC(2026, 10, 21, 6)
@@ -164,7 +165,7 @@ const air = (timeMs: number): Conditions => world(seed).at(berlin, timeMs)
 /** What the gateway's driver makes of a device's bytes. */
 const decoded = (device: Device, bytes: Uint8Array): readonly Outcome[] => {
   const driver = driverOf(device.model)
-  const decoder = decoderOf(driver, device.settings, checkingSurroundings)
+  const decoder = decoderOf(driver, device.settings, surroundings())
   return [...framer(driver.framing).push(bytes)].flatMap((frame) => decoder.decode(frame, 0))
 }
 
@@ -423,11 +424,16 @@ const readAll = (station: SimulatedStation, signal: AbortSignal) => {
       silenceMs: driver.silenceS * 1000,
       backoffMs: [5, 20],
     })
-    const decoder = decoderOf(driver, settings, checkingSurroundings)
+    const decoder = decoderOf(driver, settings, surroundings())
     const run = async (): Promise<void> => {
       for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
         const read = toReadings(sensor.model, sensor.sensor, decoder.decode(bytes, atMs), receivedMs)
         for (const reading of read.readings) kept.push({ reading, model: sensor.model })
+        for (const frame of read.frames) {
+          const opened = openHeard(frame)
+          if (!opened.ok) throw new Error(opened.detail)
+          for (const reading of opened.frame.readings) kept.push({ reading, model: sensor.model })
+        }
         refusals.push(...read.refusals.map(({ reason }) => reason))
       }
     }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { test } from 'vitest'
 import { readDevice } from '#gateway/device.ts'
 import { linkNamed } from '#gateway/link/named.ts'
+import { openHeard } from '#gateway/reading/heard.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
 import { toReadings } from '#gateway/sensors/read.ts'
@@ -43,6 +44,7 @@ for (const seed of [1, 2])
     )
     const [sensor] = station.sensors
     const kept: Reading[] = []
+    let signed = 0
     const device = readDevice({
       device: {
         id: sensor!.sensor,
@@ -54,6 +56,12 @@ for (const seed of [1, 2])
       surroundings: surroundings(),
       clock,
       take: async (reading) => void kept.push(reading),
+      takeFrame: async (frame) => {
+        const opened = openHeard(frame)
+        if (!opened.ok) return expect.fail(opened.detail)
+        signed += 1
+        kept.push(...opened.frame.readings)
+      },
     })
     const running = device.run(stop.signal)
     const meant = (): string[] =>
@@ -74,6 +82,7 @@ for (const seed of [1, 2])
     await expect.poll(() => meant().length >= until).toBe(true)
     expect(kept.slice(0, until).map(key)).toEqual(meant().slice(0, until))
     expect(device.status.refusals).toEqual({})
+    expect(signed > 0, 'whether a node signed').toBe('signed' in sensor!.settings)
     expect(device.status.link.opens).toBe(1)
     stop.abort()
     await Promise.all([running, station.ended])

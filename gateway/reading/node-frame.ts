@@ -69,8 +69,9 @@ const protectedHeader = (kid: Uint8Array, seq: number): Uint8Array =>
     .finish()
 
 /**
- * Signs readings, oldest first, for the air. `seq` must never be used again by this key. Throws RangeError for what
- * cannot be carried; whether the region lets so many bytes pass is the radio's to say.
+ * Signs readings, oldest first, for the air. `seq` must be above all that this key has used, also after a restart: a node
+ * keeps it where no power cut reaches (nodes.cddl says how). Throws RangeError for what cannot be carried; whether the
+ * region lets so many bytes pass is the radio's to say.
  */
 export const signNodeFrame = (
   readings: readonly NodeReading[],

@@ -89,13 +89,15 @@ export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surr
 
 /**
  * Readings and refusals from a frame's outcomes. The sensor's id is `sensorId`, or `sensorId-node` for a node
- * behind it; time is the device's own where it knows it, and otherwise `receivedMs`. Controls give neither.
+ * behind it; time is the device's own where it knows it, and otherwise `receivedMs`. Controls give neither. `signing`
+ * says which sensors are nodes that sign: nothing else is taken under their ids, however it came to that id.
  */
 export const toReadings = (
   model: string,
   sensorId: string,
   outcomes: readonly Outcome[],
   receivedMs: number,
+  signing: (sensor: string) => boolean = () => false,
 ): Read => {
   const readings: Reading[] = []
   const told: Told[] = []
@@ -118,6 +120,12 @@ export const toReadings = (
     const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+    else if (signing(sensor))
+      refuse(
+        sensor,
+        'unsigned',
+        `${sensor} is a node that signs, and this is not signed: anybody may have sent it`,
+      )
     else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
     else {
       const own = isMoment(outcome.timeMs)

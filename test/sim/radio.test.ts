@@ -10,6 +10,7 @@ const earth = world(seed)
 const make = (kind: (typeof radios)[number]) =>
   kinds[kind].make({
     seed,
+    network: 'testnet',
     place: berlin,
     airAt: (where) => (timeMs) => earth.at(where, timeMs),
     intervalMs: 3000,
