@@ -1,23 +1,55 @@
 /** Every simulated device is read by its driver over a real link, dialogue included: what it meant arrives, and nothing else. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { readDevice } from '#gateway/device.ts'
 import { linkNamed } from '#gateway/link/named.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
-import { driverOf } from '#gateway/sensors/all.ts'
+import { driverOf, drivers } from '#gateway/sensors/all.ts'
+import { registerTables } from '#gateway/sensors/modbus-tables.ts'
 import { toReadings } from '#gateway/sensors/read.ts'
 import { type KindName, kinds } from '#sim/devices/all.ts'
 import { fleet } from '#sim/fleet.ts'
 import { inProcess } from '#sim/outlets/in-process.ts'
-import { type Said, startStation } from '#sim/station.ts'
+import { generator } from '#sim/random.ts'
+import { deviceOf, type Said, startStation } from '#sim/station.ts'
 import { world } from '#sim/world.ts'
 import { surroundings } from '#test/sensors/frames.ts'
 
 const names = Object.keys(kinds) as KindName[]
+const startMs = Date.UTC(2026, 10, 21, 6)
+
+describe('twins', () => {
+  const devices = names.flatMap((name) =>
+    [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => {
+      const [plan] = fleet({ seed, stations: 1, first: [name] })
+      return deviceOf(plan!.sensors[0]!, plan!.place, world(seed))
+    }),
+  )
+
+  test('are there for every driver', () => {
+    const models = new Set(devices.map(({ model }) => model))
+    expect([...models].sort()).toEqual(drivers.map(({ model }) => model).sort())
+  })
+
+  test('are there for every table of registers that is shipped', () => {
+    const settings = JSON.stringify(devices.map((device) => device.settings))
+    for (const table of Object.keys(registerTables)) expect(settings).toContain(`"table":"${table}"`)
+  })
+
+  test('are not upset by any bytes from a gateway, before or after power comes back', () => {
+    for (const [at, device] of devices.entries()) {
+      const random = generator(at)
+      const noise = (): Uint8Array =>
+        Uint8Array.from({ length: Math.floor(random() * 40) }, () => Math.floor(random() * 256))
+      for (let round = 0; round < 200; round += 1) device.hear(noise(), startMs + round)
+      device.powerOn(startMs + 200)
+      for (let round = 0; round < 20; round += 1) device.hear(noise(), startMs + 200 + round)
+    }
+  })
+})
 
 /** Time that runs so much faster than it does, for device and driver alike. */
 const fastClock = (factor: number) => {
-  const startMs = Date.UTC(2026, 10, 21, 6)
   const real = performance.now()
   const steadyMs = (): number => (performance.now() - real) * factor
   return {
