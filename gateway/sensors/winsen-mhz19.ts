@@ -45,14 +45,29 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
 
 const range = 'expected 2000, 5000 or 10000'
 const schema = z.strictObject({
-  variant: z.enum(['b', 'c'], 'expected b or c').default('b'),
-  intervalS: z.number().min(1).max(3600).default(5),
-  /** Upper end of what it was set to measure, ppm. */
-  rangePpm: z.union([z.literal(2000), z.literal(5000), z.literal(10_000)], range).default(5000),
-  /** Its own baseline correction assumes fresh air once a day: wrong in greenhouses and rooms that are never empty. */
-  selfCalibration: z.boolean('expected true or false').optional(),
-  /** Seconds after the port opens for which values do not count; by variant where it is not set. */
-  preheatS: z.number().min(0).max(3600).optional(),
+  variant: z
+    .enum(['b', 'c'], 'expected b or c')
+    .default('b')
+    .describe('b is the MH-Z19B, c the MH-Z19C, which is warm sooner.'),
+  intervalS: z.number().min(1).max(3600).default(5).describe('Seconds between questions.'),
+  rangePpm: z
+    .union([z.literal(2000), z.literal(5000), z.literal(10_000)], range)
+    .default(5000)
+    .describe('Upper end of what it was set to measure, in ppm; it is not told.'),
+  selfCalibration: z
+    .boolean('expected true or false')
+    .optional()
+    .describe(
+      'Its own baseline correction, which assumes fresh air once a day: wrong in greenhouses and rooms that are never empty. It keeps what it has where this is not set.',
+    ),
+  preheatS: z
+    .number()
+    .min(0)
+    .max(3600)
+    .optional()
+    .describe(
+      'Seconds after the port opens for which values do not count; 180 for b and 60 for c unless set.',
+    ),
 })
 
 const absent = (reason: 'warming-up' | 'out-of-range'): readonly Measurement[] => [
