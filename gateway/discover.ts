@@ -2,7 +2,7 @@
 import { realpath } from 'node:fs/promises'
 import { type Adapter, adapterOf } from './link/adapters.ts'
 import { holderOf } from './link/holder.ts'
-import { linkNamed } from './link/named.ts'
+import { hasBaudRate, isListening, linkNamed } from './link/named.ts'
 import { listPorts, type Port, type Roots, stableName } from './link/ports.ts'
 import { type Finding, mayBeAsked, probe } from './probe.ts'
 import { drivers } from './sensors/all.ts'
@@ -59,10 +59,11 @@ export const discover = async (options: DiscoverOptions, signal: AbortSignal): P
     probe(
       {
         openerAt: (baudRate) => linkNamed(target, { baudRate }),
-        drivers,
-        hasBaudRate: !target.startsWith('tcp://'),
+        drivers: drivers.filter(({ framing }) => (framing.kind === 'messages') === isListening(target)),
+        hasBaudRate: hasBaudRate(target),
         likely,
-        askable: new Set(Object.keys(mayBeAsked)),
+        // Who calls here is a gateway: what is said to it goes on air, or is taken for its configuration.
+        askable: new Set(isListening(target) ? [] : Object.keys(mayBeAsked)),
         listenMs,
         told: (what) => told(link, what),
       },
