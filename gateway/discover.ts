@@ -59,11 +59,11 @@ export const discover = async (options: DiscoverOptions, signal: AbortSignal): P
     probe(
       {
         openerAt: (baudRate) => linkNamed(target, { baudRate }),
+        // Who calls is a gateway: what a particle sensor is asked would go on air, or be taken for its configuration.
         drivers: drivers.filter(({ framing }) => (framing.kind === 'messages') === isListening(target)),
         hasBaudRate: hasBaudRate(target),
         likely,
-        // Who calls here is a gateway: what is said to it goes on air, or is taken for its configuration.
-        askable: new Set(isListening(target) ? [] : Object.keys(mayBeAsked)),
+        askable: new Set(Object.keys(mayBeAsked)),
         listenMs,
         told: (what) => told(link, what),
       },

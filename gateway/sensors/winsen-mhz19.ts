@@ -22,6 +22,12 @@ const commands = {
   selfCalibrationOn: hex('ff0179a000000000e6'),
   selfCalibrationOff: hex('ff0179000000000086'),
 } as const
+// Bytes 6 and 7 hold the range; one edition of the manual names 3 and 4, which public drivers found to do nothing.
+const setRange = {
+  2000: hex('ff019900000007d08f'),
+  5000: hex('ff01990000001388cb'),
+  10000: hex('ff019900000027102f'),
+} as const
 
 const answered: Readonly<Record<number, string>> = { 121: 'self-calibration', 153: 'range' }
 
@@ -53,7 +59,11 @@ const schema = z.strictObject({
   rangePpm: z
     .union([z.literal(2000), z.literal(5000), z.literal(10_000)], range)
     .default(5000)
-    .describe('Upper end of what it was set to measure, in ppm; it is not told.'),
+    .describe('Upper end of what it measures, in ppm.'),
+  setRange: z
+    .boolean('expected true or false')
+    .default(false)
+    .describe('Whether it is told rangePpm each time its port opens; it remembers that without power.'),
   selfCalibration: z
     .boolean('expected true or false')
     .optional()
@@ -109,10 +119,12 @@ export const winsenMhz19: Driver = {
     const set = checked(model, schema, settings)
     const warmMs = (set.preheatS ?? preheatS[set.variant]) * 1000
     const { selfCalibration } = set
-    const first =
-      selfCalibration === undefined
+    const first = [
+      ...(set.setRange ? [setRange[set.rangePpm]] : []),
+      ...(selfCalibration === undefined
         ? []
-        : [selfCalibration ? commands.selfCalibrationOn : commands.selfCalibrationOff]
+        : [selfCalibration ? commands.selfCalibrationOn : commands.selfCalibrationOff]),
+    ]
     const asking = polling({ first, request: commands.read, intervalMs: set.intervalS * 1000 })
     let openedMs = Number.NEGATIVE_INFINITY
     return {
