@@ -77,7 +77,7 @@ const listen = async (
   } catch (error) {
     server.on('error', () => undefined).close()
     if (signal.aborted) throw signal.reason
-    throw cannotListen(name, error as Error)
+    throw await cannotListen(name, { host, port }, error as Error)
   } finally {
     signal.removeEventListener('abort', onAbort)
     server.off('error', reject)

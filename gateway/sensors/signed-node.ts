@@ -28,11 +28,12 @@ const areUnique = (values: readonly string[]): boolean => new Set(values).size =
 export const signedSetting = z
   .array(
     z.strictObject({
-      publicKey,
+      publicKey: publicKey.describe('Its Ed25519 public key, 64 hexadecimal digits.'),
       name: z
         .string()
         .regex(/^[A-Za-z0-9_-]{1,40}$/, 'expected letters, digits, _ and -')
-        .optional(),
+        .optional()
+        .describe('Its name, in place of the first digits of its key.'),
     }),
     'expected a list of public keys',
   )
