@@ -8,6 +8,7 @@ import type { Reading } from '#gateway/reading/reading.ts'
 import { driverOf, drivers } from '#gateway/sensors/all.ts'
 import { registerTables } from '#gateway/sensors/modbus-tables.ts'
 import { toReadings } from '#gateway/sensors/read.ts'
+import { textSettings } from '#gateway/sensors/text-lines.ts'
 import { type KindName, kinds } from '#sim/devices/all.ts'
 import { fleet } from '#sim/fleet.ts'
 import { inProcess } from '#sim/outlets/in-process.ts'
@@ -33,9 +34,11 @@ describe('twins', () => {
     expect([...models].sort()).toEqual(drivers.map(({ model }) => model).sort())
   })
 
-  test('are there for every table of registers that is shipped', () => {
+  test('are there for every table of registers that is shipped, and every way of printing lines', () => {
     const settings = JSON.stringify(devices.map((device) => device.settings))
     for (const table of Object.keys(registerTables)) expect(settings).toContain(`"table":"${table}"`)
+    for (const profile of textSettings.shape.profile.unwrap().options)
+      if (profile !== 'auto') expect(settings).toContain(`"profile":"${profile}"`)
   })
 })
 
@@ -65,6 +68,10 @@ const upset = async ({ opener, unplug, plug }: SimulatedSensor, signal: AbortSig
 
 const key = ({ sensor, values }: Pick<Reading, 'sensor' | 'values'>): string =>
   `${sensor} ${JSON.stringify(values)}`
+
+// A busy machine's milliseconds are twenty times as long here: one reading at the end of warming up may be taken for one
+// of the other side, by whoever heard later.
+const isWarm = (text: string): boolean => !text.includes('"warming-up"')
 
 for (const seed of [1, 2])
   test.concurrent.for(names)(
@@ -119,7 +126,9 @@ for (const seed of [1, 2])
       await expect.poll(() => kept.length, { timeout: 20_000, interval: 20 }).toBeGreaterThan(enough)
       const until = kept.length
       await expect.poll(() => meant().length >= until).toBe(true)
-      expect(kept.slice(0, until).map(key)).toEqual(meant().slice(0, until))
+      const [read, wanted] = [kept.slice(0, until).map(key), meant().slice(0, until)]
+      const across = read.findIndex((one, at) => one !== wanted[at] && isWarm(one) !== isWarm(wanted[at]!))
+      expect(read.filter((_, at) => at !== across)).toEqual(wanted.filter((_, at) => at !== across))
       expect(device.status.refusals).toEqual({})
       expect(signed > 0, 'whether a node signed').toBe('signed' in sensor!.settings)
       expect(device.status.link.opens).toBe(1)

@@ -2,6 +2,7 @@
 import { basicsStationKind } from './basics-station.ts'
 import { davisKind } from './davis.ts'
 import type { Kind } from './device.ts'
+import { dhtKind } from './dht.ts'
 import { ebyteKind } from './ebyte.ts'
 import { geigerKind } from './geiger.ts'
 import { gnssKind } from './gnss.ts'
@@ -49,6 +50,7 @@ export const kinds = {
   vaisala: vaisalaKind,
   davis: davisKind,
   rtl433: rtl433Kind,
+  dht: dhtKind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds
