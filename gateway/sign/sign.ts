@@ -36,10 +36,10 @@ export type Chain = {
 const maxHeld = 20_000
 
 export type Sealer = {
-  /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
-  add(reading: Reading): Promise<void>
+  /** Takes a reading; one that fills an envelope answers a promise, kept when the one before is on disk (back-pressure). */
+  add(reading: Reading): Promise<void> | undefined
   /** The same for a frame that a node signed itself and that has been verified. */
-  addHeard(frame: Heard): Promise<void>
+  addHeard(frame: Heard): Promise<void> | undefined
   /** Seals what is open and waits until it is on disk. */
   flush(): Promise<void>
 }
@@ -191,7 +191,7 @@ export const createSealer = (deps: {
     await before
   }
 
-  const add = async (item: Item): Promise<void> => {
+  const add = (item: Item): Promise<void> | undefined => {
     const lane = laneOf(item)
     let batch = open.get(lane)
     if (batch === undefined) {
@@ -199,7 +199,7 @@ export const createSealer = (deps: {
       open.set(lane, batch)
     }
     batch.readings.push(item)
-    if (batch.readings.length >= limits.maxReadings) await close(lane)
+    return batch.readings.length >= limits.maxReadings ? close(lane) : undefined
   }
 
   return {

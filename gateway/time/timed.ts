@@ -21,8 +21,11 @@ export type TimedStatus = TimeStatus & {
 export type WaitLimits = { readonly maxReadings: number; readonly maxAgeMs: number }
 
 export type Timed = {
-  /** Takes what a device gave; a slow disk slows the device down. `isFix` tells a time by a receiver that has a fix. */
-  take(seen: Seen, isFix?: boolean): Promise<void>
+  /**
+   * Takes what a device gave; a slow disk slows the device down by the promise that is then answered. `isFix` tells a time
+   * by a receiver that has a fix.
+   */
+  take(seen: Seen, isFix?: boolean): Promise<void> | undefined
   /** What an envelope with these readings declares; of now, where there are none. */
   clock(readings?: readonly Reading[]): Clock
   /** False while readings wait: nothing else may be signed then, for records are counted against envelopes. */
@@ -187,8 +190,13 @@ export const createTimed = ({
 
   // An envelope declares the least of what is known of its readings: it holds those of one source.
   let source: Clock['source'] | undefined
-  const sign = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
-    if (source !== undefined && source !== received.clock.source) await seal.flush()
+  const sign = (seen: Seen, boot: string, received: Stamp): Promise<void> | undefined => {
+    if (source !== undefined && source !== received.clock.source) return signApart(seen, boot, received)
+    source = received.clock.source
+    return seal.add(stamped(seen, boot, received))
+  }
+  const signApart = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
+    await seal.flush()
     source = received.clock.source
     await seal.add(stamped(seen, boot, received))
   }
@@ -233,7 +241,7 @@ export const createTimed = ({
   if (!direct) timekeeper.whenKnown(start)
 
   return {
-    take: async (seen, isFix = false) => {
+    take: (seen, isFix = false) => {
       if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
       const received = direct ? timekeeper.at(seen.atMs) : undefined
       if (received !== undefined) return sign(seen, timekeeper.boot, received)
@@ -243,7 +251,7 @@ export const createTimed = ({
       }
       buffer.push(seen)
       wait()
-      if (buffer.length >= limits.maxReadings) await put()
+      return buffer.length >= limits.maxReadings ? put() : undefined
     },
     clock: (readings = []) => {
       const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
