@@ -64,6 +64,11 @@ const leastOf = (clocks: readonly Clock[]): Clock =>
     errorMs: Math.max(worst.errorMs, one.errorMs),
   }))
 
+/** A reading with its time, and what is known of that; only the reading is signed. */
+type Stamped = Reading & { readonly clock: Clock }
+
+const isStamped = (reading: Reading): reading is Stamped => 'clock' in reading
+
 const isPrivate = ({ reading }: Seen): boolean =>
   reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true)
 
@@ -96,8 +101,8 @@ export const createTimed = ({
   readonly failed: (error: unknown) => void
   readonly after?: (ms: number, run: () => void) => () => void
 }): Timed => {
-  const clocks = new WeakMap<Reading, Clock>()
-  const newest = new Map<string, { readonly boot: string; readonly atMs: number; readonly utcMs: number }>()
+  const newest = new Map<string, { boot: string; atMs: number; utcMs: number }>()
+  let newestSensor: string | undefined
   let buffer: Seen[] = []
   let cancel: (() => void) | undefined
   let putting: Promise<void> = Promise.resolve()
@@ -124,22 +129,29 @@ export const createTimed = ({
         utcMs = leastMs
       }
     }
-    newest.delete(sensor)
-    newest.set(sensor, { boot, atMs, utcMs })
-    if (newest.size > maxSensors) newest.delete(newest.keys().next().value!)
+    // The order of the map is who spoke last. One that speaks again is there already.
+    if (last !== undefined && sensor === newestSensor) {
+      last.boot = boot
+      last.atMs = atMs
+      last.utcMs = utcMs
+    } else {
+      newest.delete(sensor)
+      newest.set(sensor, { boot, atMs, utcMs })
+      newestSensor = sensor
+      if (newest.size > maxSensors) newest.delete(newest.keys().next().value!)
+    }
     return { utcMs, clock }
   }
 
-  const stamped = (seen: Seen, boot: string, received: Stamp): Reading => {
+  const stamped = (seen: Seen, boot: string, received: Stamp): Stamped => {
     const { reading, atMs } = seen
     const own = believedMs(seen, received)
     const { utcMs, clock } =
       own === undefined
         ? inOrder(reading.sensor, boot, atMs, received)
         : { utcMs: own, clock: received.clock }
-    const timed = { ...reading, timeMs: utcMs }
-    clocks.set(timed, clock)
-    return timed
+    const { sensor, model, values } = reading
+    return { sensor, model, timeMs: utcMs, values, clock }
   }
 
   const holdLess = (): void => {
@@ -254,7 +266,7 @@ export const createTimed = ({
       return buffer.length >= limits.maxReadings ? put() : undefined
     },
     clock: (readings = []) => {
-      const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
+      const said = readings.flatMap((reading) => (isStamped(reading) ? reading.clock : []))
       return said.length > 0 ? leastOf(said) : timekeeper.clock()
     },
     get isDirect() {
