@@ -40,8 +40,8 @@ export const runDevices = (
   devices: readonly Device[],
   parts: {
     readonly surroundings: Surroundings
-    readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
-    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void>
+    readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void> | undefined
+    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void> | undefined
     /** Stamps what the links receive. */
     readonly clock?: LinkClock
     /** The state of a device may have changed. */

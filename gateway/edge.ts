@@ -18,6 +18,7 @@ import { type Heard, openHeard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
+import { nothingTold } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
 import type { Machine } from './time/system.ts'
@@ -128,9 +129,9 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     untimed,
     seal: {
       ...sealer,
-      add: async (reading) => {
+      add: (reading) => {
         options.emitted?.(reading.sensor, reading.timeMs)
-        await sealer.add(reading)
+        return sealer.add(reading)
       },
     },
     writable: () => outbox.writable,
@@ -164,9 +165,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     options.devices,
     {
       surroundings: options.surroundings,
-      take: async (reading, atMs, { isFix, ...told }) => {
-        await timed.take({ reading, atMs, ...told }, isFix)
-      },
+      take: (reading, atMs, told) =>
+        timed.take(told === nothingTold ? { reading, atMs } : { reading, atMs, ...told }, told.isFix),
       clock: {
         utcMs: timekeeper.utcMs,
         steadyMs: timekeeper.steadyMs,

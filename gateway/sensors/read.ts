@@ -20,6 +20,9 @@ export type Refusal = {
  */
 export type Told = { readonly ownMs?: number; readonly backlog?: boolean; readonly isFix?: boolean }
 
+/** What most devices say of the time: nothing. */
+export const nothingTold: Told = {}
+
 /** What one frame came to; `told` has one for each reading, in the same order. */
 export type Read = {
   readonly readings: readonly Reading[]
@@ -130,7 +133,7 @@ export const toReadings = (
     else {
       const own = isMoment(outcome.timeMs)
         ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }
-        : {}
+        : nothingTold
       told.push(own)
       readings.push({
         sensor,

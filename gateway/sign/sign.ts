@@ -36,8 +36,8 @@ export type Chain = {
 const maxHeld = 20_000
 
 export type Sealer = {
-  /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
-  add(reading: Reading): Promise<void>
+  /** Takes a reading; one that fills an envelope answers a promise, kept when the one before is on disk (back-pressure). */
+  add(reading: Reading): Promise<void> | undefined
   /**
    * The same for a frame that a node signed itself and that has been verified. False for one that is not newer than its
    * node's last here, as when a second radio was slower to hand it on: no hub would take what it is in.
@@ -204,7 +204,7 @@ export const createSealer = (deps: {
     await before
   }
 
-  const add = async (item: Item): Promise<void> => {
+  const add = (item: Item): Promise<void> | undefined => {
     const lane = laneOf(item)
     let batch = open.get(lane)
     if (batch === undefined) {
@@ -212,7 +212,7 @@ export const createSealer = (deps: {
       open.set(lane, batch)
     }
     batch.readings.push(item)
-    if (batch.readings.length >= limits.maxReadings) await close(lane)
+    return batch.readings.length >= limits.maxReadings ? close(lane) : undefined
   }
 
   /** The newest number of each node in each lane; beyond a restart the station's counters know it. */
