@@ -4,10 +4,13 @@ import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { maxPacketBytes } from '#gateway/ingest/broker.ts'
 import { boundedStream } from '#gateway/ingest/limits.ts'
+import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
-import { startHub, startStation } from '#test/relay-world.ts'
+import { mqttConnector } from '#gateway/relay/mqtt.ts'
+import { createRelay } from '#gateway/relay/relay.ts'
+import { journalAt, startHub, startStation } from '#test/relay-world.ts'
 import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
@@ -107,6 +110,34 @@ describe('a relay and a broker that does not answer', () => {
     await vi.waitFor(() => expect(asked).toBeGreaterThan(1), 10_000)
     await stopped()
   })
+})
+
+test('what a station shows to get in has the time that it knows, wherever the system’s clock stands', async () => {
+  const outbox = await openOutbox({ directory: temporaryDirectory(), openJournal: journalAt })
+  const nowMs = Date.UTC(2031, 0, 1)
+  const stop = new AbortController()
+  const asked: number[] = []
+  const relay = createRelay({
+    network,
+    topics: topicsOf(network, stationId(newSigner().publicKey)),
+    outbox,
+    hubKey: async () => newSigner().publicKey,
+    describe: () => ({}),
+    now: () => nowMs,
+    connect: mqttConnector({
+      url: 'mqtt://127.0.0.1:1',
+      clientId: 'a',
+      username: 'a',
+      password: (at) => {
+        asked.push(at)
+        stop.abort()
+        return ''
+      },
+    }),
+  })
+  await relay.run(stop.signal)
+  await outbox[Symbol.asyncDispose]()
+  expect(asked).toEqual([nowMs])
 })
 
 describe('embedded broker', () => {

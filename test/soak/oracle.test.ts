@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { compare, reasonAmong, type Seen } from '#test/soak/oracle.ts'
+import { compare, isPartOf, reasonAmong, type Seen } from '#test/soak/oracle.ts'
 
 const startMs = 1_700_000_000_000
 
@@ -56,6 +56,15 @@ describe('the oracle of the soak', () => {
     const evident = same(10, 120).with(5, { ...same(10, 120)[5]!, what: '7=null' })
     expect(compare(same(10), evident, true)).toMatchObject({ lost: [], strange: [], withheld: 1 })
     expect(compare(same(10), evident, false)).toMatchObject({ lost: [same(10)[5]] })
+  })
+
+  test('one that says less is a part of what was meant, and one that says anything else is not', () => {
+    const whole: Seen = { sensor: 'node', timeMs: startMs, what: '1=20 2=50 46=868' }
+    const part = { ...whole, timeMs: startMs + 500, what: '1=20 46=868' }
+    expect(isPartOf(part, whole)).toBe(true)
+    expect(isPartOf({ ...part, what: '1=21 46=868' }, whole)).toBe(false)
+    expect(isPartOf({ ...part, sensor: 'other' }, whole)).toBe(false)
+    expect(isPartOf({ ...part, timeMs: startMs + 60_000 }, whole)).toBe(false)
   })
 
   test('an hour of readings, of which each tenth is lost, is compared without going over all of them for each', () => {

@@ -72,6 +72,14 @@ export const compare = (meant: readonly Seen[], evident: readonly Seen[], mayWit
   return { lost: left.meant, strange: left.evident, withheld }
 }
 
+/** Whether one says some of what the other says, of the same time: a modem that was not asked the rest any more. */
+export const isPartOf = (one: Seen, whole: Seen): boolean => {
+  const afterMs = one.timeMs - whole.timeMs
+  if (one.sensor !== whole.sensor || afterMs < -earlyMs || afterMs > onTheWayMs[1]) return false
+  const values = new Set(whole.what.split(' '))
+  return one.what.split(' ').every((value) => values.has(value))
+}
+
 /** A time in which readings may be missing, and why. */
 export type Excuse = { readonly reason: string; readonly fromMs: number; readonly toMs: number }
 
