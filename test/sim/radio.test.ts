@@ -1,8 +1,13 @@
 /** Every simulated radio modem: as fleets make it, against noise, and on a wire that loses commands. */
 import { describe, expect, test } from 'vitest'
+import { framer } from '#gateway/link/frame.ts'
+import { driverOf } from '#gateway/sensors/all.ts'
+import { decoderOf } from '#gateway/sensors/read.ts'
+import type { Outcome } from '#gateway/sensors/sensors.ts'
 import { kinds } from '#sim/devices/all.ts'
 import { generator } from '#sim/random.ts'
 import { world } from '#sim/world.ts'
+import { surroundings } from '../sensors/frames.ts'
 import { berlin, carried, conversation, readingsIn, seed, startMs } from '../sensors/modems.ts'
 
 const radios = ['lora', 'ebyte', 'rak3172', 'rak811', 'lora-e5', 'rn2483', 'meshtastic'] as const
@@ -60,5 +65,47 @@ describe.each(radios)('%s', (kind) => {
     const read = names(readingsIn(talk.outcomes))
     expect(read).toEqual(names(talk.meant).slice(0, read.length))
     expect(read.length).toBeGreaterThanOrEqual(talk.meant.length - 1)
+  })
+})
+
+describe('a modem whose fourth node signs', () => {
+  const talkFrom = (fromMs: number, minutes: number, around = surroundings()) => {
+    const device = make('lora')
+    const driver = driverOf(device.model)
+    const decoder = decoderOf(driver, device.settings, around)
+    const cutter = framer(driver.framing)
+    const outcomes: Outcome[] = []
+    const airMs: number[] = []
+    for (let atMs = fromMs; atMs < fromMs + minutes * 60_000; atMs += device.intervalMs) {
+      const said = device.speak(atMs)
+      if (said)
+        for (const frame of cutter.push(said.bytes))
+          for (const outcome of decoder.decode(frame, atMs)) {
+            outcomes.push(outcome)
+            if (outcome.kind === 'signed') airMs.push(atMs)
+          }
+    }
+    return { device, outcomes, airMs }
+  }
+
+  test('has its key in the settings, and sends no more than its sub-band allows: a tenth of the time', () => {
+    const { device, outcomes, airMs } = talkFrom(startMs, 70)
+    const signed = outcomes.filter((outcome) => outcome.kind === 'signed')
+    expect(signed.length).toBeGreaterThan(250)
+    const [{ publicKey, name }] = device.settings.signed as [{ publicKey: string; name: string }]
+    for (const outcome of signed)
+      expect([Buffer.from(outcome.publicKey).toString('hex'), outcome.node]).toEqual([publicKey, name])
+    // 115 bytes at SF9, the most that fit, are 656 ms on the air.
+    const inAnHour = airMs.filter((atMs) => atMs < startMs + 3_600_000).length
+    expect(inAnHour * 656).toBeLessThan(360_000)
+    expect(outcomes.filter(({ kind }) => kind === 'refused')).toEqual([])
+  })
+
+  test('goes on with its numbers when the simulation starts again', () => {
+    const around = surroundings()
+    expect(talkFrom(startMs, 10, around).airMs.length).toBeGreaterThan(20)
+    const again = talkFrom(startMs + 11 * 60_000, 2, around)
+    expect(again.airMs.length).toBeGreaterThan(4)
+    expect(again.outcomes.filter(({ kind }) => kind === 'refused')).toEqual([])
   })
 })
