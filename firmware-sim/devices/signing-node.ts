@@ -19,8 +19,8 @@ export type SigningNode = {
   readonly next: (timeMs: number) => Transmission | undefined
 }
 
-// Five readings of three quantities fit EU868 data rate 3 (SF9) whatever the weather; 10 % of 869.4 to 869.65 MHz carry
-// them every seven seconds.
+// Five readings of three quantities fit EU868 data rate 3 (SF9) in any weather that changes no faster than by the hour;
+// a tenth of the time, which 869.4 to 869.65 MHz allow, carries them every seven seconds.
 const [readings, dataRate, spreadingFactor, frequencyMHz] = [5, 3, 9, 869.525]
 // A real node keeps its number; this one, made anew at each start of the simulation, counts on from the seconds since
 // then: it has never sent more than one frame a second.
