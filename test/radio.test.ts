@@ -208,6 +208,34 @@ describe('a node that signs', () => {
     },
   )
 
+  test('sends fewer readings at once where they would not fit, and leaves none out', () => {
+    const extremes = (timeMs: number) => ({
+      ...air(),
+      temperature: timeMs % 120_000 ? -90 : 85,
+      humidity: timeMs % 120_000 ? 0 : 100,
+      pressure: timeMs % 120_000 ? 300 : 1100,
+    })
+    const node = signedNode({
+      seed: 3,
+      network: 'n',
+      region: 'EU868',
+      dataRate: 3,
+      air: extremes,
+      measureMs: 60_000,
+      readings: 5,
+    })
+    const measuredS: number[] = []
+    for (let second = 0; second < 3600; second += 1) {
+      const frame = node.tick(second * 1000)
+      if (!frame) continue
+      expect(frame.bytes.length).toBeLessThanOrEqual(115)
+      expect(frame.readings.length).toBeLessThan(5)
+      for (const { ageS } of frame.readings) measuredS.push(second - ageS)
+    }
+    expect(measuredS.length).toBeGreaterThan(50)
+    expect(measuredS).toEqual(measuredS.map((_, at) => at * 60))
+  })
+
   test('waits for its share of the air, and then sends its newest', () => {
     const node = signedNode({
       seed: 2,

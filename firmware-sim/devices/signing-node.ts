@@ -19,17 +19,24 @@ export type SigningNode = {
   readonly next: (timeMs: number) => Transmission | undefined
 }
 
-// Five readings of three quantities fit EU868 data rate 3 (SF9) whatever the weather; 10 % of 869.4 to 869.65 MHz carry
-// them every seven seconds.
-const [readings, dataRate, spreadingFactor, frequencyMHz] = [5, 3, 9, 869.525]
+/** The air that a node and its modem share: an EU868 data rate of 125 kHz, its spreading factor, and one channel. */
+export type Air = {
+  readonly dataRate: number
+  readonly spreadingFactor: number
+  readonly frequencyMHz: number
+}
+
+// They fit EU868 data rate 3 in any weather that changes no faster than by the hour.
+const readings = 5
 // A real node keeps its number; this one, made anew at each start of the simulation, counts on from the seconds since
 // then: it has never sent more than one frame a second.
 const countedFromMs = Date.UTC(2025, 0, 1)
 
-/** One such node within two kilometres of a site, at this address. */
+/** One such node within two kilometres of a site, at this address; it measures as often as the site's devices do. */
 export const signingNode = (
   { seed, network, place, airAt, intervalMs }: Site,
   address: number,
+  { dataRate, spreadingFactor, frequencyMHz }: Air,
 ): SigningNode => {
   const own = seed + address
   const make = (firstSeq: number) =>

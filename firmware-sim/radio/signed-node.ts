@@ -21,7 +21,7 @@ export type SignedNodeOptions = {
   readonly air: (timeMs: number) => Conditions
   /** How often it measures. */
   readonly measureMs: number
-  /** Readings under one signature. */
+  /** Readings under one signature, where as many fit. */
   readonly readings: number
   /**
    * The number of its first frame, 1 unless told. A node that was used before has kept it; one that forgets is heard by
@@ -64,6 +64,28 @@ export const signedNode = ({
   let quietUntilMs = Number.NEGATIVE_INFINITY
   let seq = firstSeq - 1
 
+  const frameOf = (readings: SentFrame['readings']): Uint8Array =>
+    signNodeFrame(
+      readings.map(({ ageS, measurements }) => ({ ageS, values: toValues(measurements) })),
+      seq + 1,
+      network,
+      signer,
+    )
+
+  /** The oldest of what waits, as many as fit; where not even one does, the radio will say so. */
+  const fitting = (nowMs: number): Pick<SentFrame, 'bytes' | 'readings'> => {
+    const readings = waiting.map(({ atMs, measurements }) => ({
+      ageS: Math.floor((nowMs - atMs) / 1000),
+      measurements,
+    }))
+    let bytes = frameOf(readings)
+    while (bytes.length > radio.maxPayload && readings.length > 1) {
+      readings.pop()
+      bytes = frameOf(readings)
+    }
+    return { bytes, readings }
+  }
+
   return {
     publicKey,
     /** The frame it sends at this moment; undefined where it measures, waits for its share of the air, or has nothing. */
@@ -75,23 +97,14 @@ export const signedNode = ({
         if (waiting.length > perFrame) waiting.shift()
       }
       if (waiting.length < perFrame || nowMs < quietUntilMs) return undefined
-      const readings = waiting.map(({ atMs, measurements }) => ({
-        ageS: Math.floor((nowMs - atMs) / 1000),
-        measurements,
-      }))
-      const bytes = signNodeFrame(
-        readings.map(({ ageS, measurements }) => ({ ageS, values: toValues(measurements) })),
-        seq + 1,
-        network,
-        signer,
-      )
+      const { bytes, readings } = fitting(nowMs)
       const sent = radio.send(bytes.length, nowMs)
       if (!sent.ok) {
         quietUntilMs = nowMs + sent.againMs
         return undefined
       }
       seq += 1
-      waiting.length = 0
+      waiting.splice(0, readings.length)
       // Its share lasts for the whole hour: who uses it up at once is silent for the rest.
       quietUntilMs = nowMs + Math.ceil(sent.airtimeMs + sent.restMs)
       return { bytes, frequencyMHz: sent.frequencyMHz, readings }
