@@ -30,6 +30,8 @@ export type Said = Emission & { readonly sensor: string; readonly timeMs: number
 
 export type StationOptions = {
   readonly world: World
+  /** What nodes sign for: that of the gateway which is to take it; `testnet` unless told. */
+  readonly network?: string
   readonly outlet: OpenOutlet
   readonly clock?: SimClock
   /** From the best to the worst: the first is nearest to the device. */
@@ -63,9 +65,17 @@ const systemClock: SimClock = {
   sleep: (ms, signal) => delay(ms, undefined, { signal }),
 }
 
-/** The device of a plan, in the air of that world. */
-export const deviceOf = (plan: SensorPlan, place: Place, world: World): Device =>
-  kinds[plan.kind].make({ ...plan, place, airAt: (where) => (timeMs) => world.at(where, timeMs) })
+// For who does not care: nothing but nodes that sign depends on it.
+const usualNetwork = 'testnet'
+
+/** The device of a plan, in the air of that world; nodes that sign do so for that network. */
+export const deviceOf = (
+  plan: SensorPlan,
+  place: Place,
+  world: World,
+  network: string = usualNetwork,
+): Device =>
+  kinds[plan.kind].make({ ...plan, network, place, airAt: (where) => (timeMs) => world.at(where, timeMs) })
 
 /**
  * Starts a station's devices; each speaks at multiples of its interval, so that a run repeats. Aborting the
@@ -73,12 +83,12 @@ export const deviceOf = (plan: SensorPlan, place: Place, world: World): Device =
  */
 export const startStation = async (
   plan: StationPlan,
-  { world, outlet: openOutlet, clock = systemClock, faults = () => [], onSaid }: StationOptions,
+  { world, network, outlet: openOutlet, clock = systemClock, faults = () => [], onSaid }: StationOptions,
   signal: AbortSignal,
 ): Promise<SimulatedStation> => {
   const start = async (sensorPlan: SensorPlan) => {
     const { sensor } = sensorPlan
-    const device = deviceOf(sensorPlan, plan.place, world)
+    const device = deviceOf(sensorPlan, plan.place, world, network)
     const counts = { spoken: 0, taken: 0, answers: 0 }
 
     const send = (emission: Emission, timeMs: number): void => {

@@ -7,6 +7,7 @@ import type { Heard } from './reading/heard.ts'
 import type { Reading } from './reading/reading.ts'
 import type { Told } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
+import { signedSensors } from './sensors/signed-node.ts'
 
 type Entry = {
   readonly device: Device
@@ -39,8 +40,8 @@ export const runDevices = (
   devices: readonly Device[],
   parts: {
     readonly surroundings: Surroundings
-    readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
-    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void>
+    readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void> | undefined
+    readonly takeFrame: (frame: Heard, atMs: number) => Promise<void> | undefined
     /** Stamps what the links receive. */
     readonly clock?: LinkClock
     /** The state of a device may have changed. */
@@ -51,9 +52,16 @@ export const runDevices = (
   signal: AbortSignal,
 ): DeviceSet => {
   const entries = new Map<string, Entry>()
+  /** Nodes that sign, of all devices: one device's plain readings cannot have the id of another's signed ones. */
+  const signing = new Set<string>()
+  const noteSigning = (all: readonly Device[]): void => {
+    signing.clear()
+    for (const { id, settings } of all) for (const sensor of signedSensors(id, settings)) signing.add(sensor)
+  }
+  noteSigning(devices)
   const start = (device: Device): void => {
     const stop = new AbortController()
-    const running = readDevice({ device, ...parts })
+    const running = readDevice({ device, signing, ...parts })
     const ended = running.run(AbortSignal.any([signal, stop.signal])).catch(parts.failed)
     entries.set(device.id, { device, running, stop, ended })
   }
@@ -82,6 +90,7 @@ export const runDevices = (
       for (const { stop } of going) stop.abort()
       await Promise.all(going.map(({ ended }) => ended))
       for (const { device } of going) entries.delete(device.id)
+      noteSigning(wanted)
       const coming = wanted.filter(({ id }) => !entries.has(id))
       if (!signal.aborted) for (const device of coming) start(device)
       return { stopped: going.map(({ device }) => device.id), started: coming.map(({ id }) => id) }

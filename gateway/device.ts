@@ -7,6 +7,7 @@ import type { Reading } from './reading/reading.ts'
 import { driverOf } from './sensors/all.ts'
 import { type Refusal, readerOf, type Told, toReadings } from './sensors/read.ts'
 import type { RefusalReason, Settings, Surroundings } from './sensors/sensors.ts'
+import { signedSensors } from './sensors/signed-node.ts'
 
 /** One configured device. */
 export type Device = {
@@ -26,24 +27,30 @@ export type RunningDevice = {
   readonly run: (signal: AbortSignal) => Promise<void>
 }
 
-/** A device, to be run. `take` gets each reading in order; a slow one slows the device's wire down. */
+/**
+ * A device, to be run. `take` gets each reading in order; it answers a promise only where it must be waited for, and a
+ * slow one slows the device's wire down.
+ */
 export const readDevice = ({
   device,
   surroundings,
   take,
   takeFrame,
   refused,
+  signing = new Set(signedSensors(device.id, device.settings)),
   clock,
   changed = () => undefined,
 }: {
   readonly device: Device
   readonly surroundings: Surroundings
   /** `atMs` is when it was received, by the link's steady clock; `told` what the device said of its time. */
-  readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void>
+  readonly take: (reading: Reading, atMs: number, told: Told) => Promise<void> | undefined
   /** Gets each frame that a node signed itself, in order with the readings. */
-  readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void>
+  readonly takeFrame?: (frame: Heard, atMs: number) => Promise<void> | undefined
   /** Gets each refusal, where they are to be more than counted. */
   readonly refused?: (refusal: Refusal) => void
+  /** Ids of nodes that sign, of all devices of the station; those of this one unless told. */
+  readonly signing?: { readonly has: (sensor: string) => boolean }
   readonly clock?: LinkClock
   /** The link was opened or lost, or its first reading came. */
   readonly changed?: () => void
@@ -72,10 +79,12 @@ export const readDevice = ({
     lastReadingMs: null as number | null,
   }
   let takenSinceMs: number | undefined
-  const taken = async (taking: Promise<void> | undefined, receivedMs: number): Promise<void> => {
+  const noted = (receivedMs: number): void => {
     status.readings += 1
     if (status.lastReadingMs === null) changed()
     status.lastReadingMs = receivedMs
+  }
+  const waitFor = async (taking: Promise<void>): Promise<void> => {
     takenSinceMs = performance.now()
     await taking
     takenSinceMs = undefined
@@ -84,18 +93,33 @@ export const readDevice = ({
     status,
     takingMs: () => (takenSinceMs === undefined ? 0 : performance.now() - takenSinceMs),
     run: async (signal) => {
-      for await (const { bytes, receivedMs, atMs } of link.frames(signal)) {
-        const said = toReadings(model, id, await decoder.decode(bytes, atMs), receivedMs)
-        for (const refusal of said.refusals) {
-          status.refused += 1
-          status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1
-          status.lastRefusal = refusal
-          refused?.(refusal)
+      for await (const { frames, receivedMs, atMs } of link.received(signal))
+        for (const bytes of frames) {
+          const outcomes = decoder.decode(bytes, atMs)
+          const said = toReadings(
+            model,
+            id,
+            outcomes instanceof Promise ? await outcomes : outcomes,
+            receivedMs,
+            (sensor) => signing.has(sensor),
+          )
+          for (const refusal of said.refusals) {
+            status.refused += 1
+            status.refusals[refusal.reason] = (status.refusals[refusal.reason] ?? 0) + 1
+            status.lastRefusal = refusal
+            refused?.(refusal)
+          }
+          for (let at = 0; at < said.readings.length; at++) {
+            noted(receivedMs)
+            const taking = take(said.readings[at]!, atMs, said.told[at]!)
+            if (taking !== undefined) await waitFor(taking)
+          }
+          for (const frame of said.frames) {
+            noted(receivedMs)
+            const taking = takeFrame?.(frame, atMs)
+            if (taking !== undefined) await waitFor(taking)
+          }
         }
-        for (const [at, reading] of said.readings.entries())
-          await taken(take(reading, atMs, said.told[at]!), receivedMs)
-        for (const frame of said.frames) await taken(takeFrame?.(frame, atMs), receivedMs)
-      }
     },
   }
 }

@@ -2,7 +2,7 @@
 import { realpath } from 'node:fs/promises'
 import { type Adapter, adapterOf } from './link/adapters.ts'
 import { holderOf } from './link/holder.ts'
-import { linkNamed } from './link/named.ts'
+import { hasBaudRate, isListening, linkNamed } from './link/named.ts'
 import { listPorts, type Port, type Roots, stableName } from './link/ports.ts'
 import { type Finding, mayBeAsked, probe } from './probe.ts'
 import { drivers } from './sensors/all.ts'
@@ -59,8 +59,9 @@ export const discover = async (options: DiscoverOptions, signal: AbortSignal): P
     probe(
       {
         openerAt: (baudRate) => linkNamed(target, { baudRate }),
-        drivers,
-        hasBaudRate: !target.startsWith('tcp://'),
+        // Who calls is a gateway: what a particle sensor is asked would go on air, or be taken for its configuration.
+        drivers: drivers.filter(({ framing }) => (framing.kind === 'messages') === isListening(target)),
+        hasBaudRate: hasBaudRate(target),
         likely,
         askable: new Set(Object.keys(mayBeAsked)),
         listenMs,

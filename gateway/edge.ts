@@ -7,16 +7,18 @@ import { runDevices } from './device-set.ts'
 import { publishedStatus } from './health/published.ts'
 import type { SensorStatus, StationStatus } from './health/status.ts'
 import { troubles } from './health/trouble.ts'
+import type { JournalFiles } from './journal/files.ts'
 import { openJournal } from './journal/open.ts'
 import { openLasting } from './outbox/lasting.ts'
 import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
-import type { Heard } from './reading/heard.ts'
+import { type Heard, openHeard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
+import { nothingTold } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
 import type { Machine } from './time/system.ts'
@@ -39,6 +41,10 @@ export type EdgeOptions = {
     readonly segmentBytes?: number
     /** Disk the waiting envelopes may take, in bytes; 96 MiB unless told. */
     readonly maxBytes?: number
+    /** Longest pause between attempts to use a disk that failed; 60 s unless told. */
+    readonly longestDiskBackoffMs?: number
+    /** What the journals lie on; the machine's own disk unless told. */
+    readonly files?: JournalFiles
   }
   readonly connect: Connect
   /** Longest pause between attempts to connect. */
@@ -50,7 +56,7 @@ export type EdgeOptions = {
   readonly surroundings: Surroundings
   readonly version: string
   readonly log: (message: string) => void
-  /** A second look at each reading, in order, before it is signed; for oracles that count. */
+  /** A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. */
   readonly emitted?: (sensor: string, timeMs: number) => void
 }
 
@@ -90,7 +96,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   }
 
   mkdirSync(options.directory, { recursive: true, mode: 0o700 })
-  const { segmentBytes } = options.outbox
+  const { segmentBytes, files } = options.outbox
+  const disk = files === undefined ? {} : { files }
   const timekeeper = await openTimekeeper({ directory: options.directory, machine: options.clock, log })
   const outbox = await openOutbox({
     ...options.outbox,
@@ -99,7 +106,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
       signEnvelope({ ...head, clock: timekeeper.clock() }, payload, network, signer),
     utc: timekeeper.utcMs,
     directory: join(options.directory, 'outbox'),
-    openJournal: (directory) => openJournal({ directory, ...(segmentBytes ? { segmentBytes } : {}) }),
+    openJournal: (directory) =>
+      openJournal({ directory, ...disk, ...(segmentBytes ? { segmentBytes } : {}) }),
   })
   const sealer = createSealer({
     signer,
@@ -111,7 +119,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
   })
   const untimed = await openUntimed({
     directory: join(options.directory, 'untimed'),
-    openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...untimedSizes }) }),
+    openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...disk, ...untimedSizes }) }),
     maxBytes: untimedBytes,
     signed: () => outbox.head.seq,
     log,
@@ -121,9 +129,9 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     untimed,
     seal: {
       ...sealer,
-      add: async (reading) => {
+      add: (reading) => {
         options.emitted?.(reading.sensor, reading.timeMs)
-        await sealer.add(reading)
+        return sealer.add(reading)
       },
     },
     writable: () => outbox.writable,
@@ -134,9 +142,15 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
 
   // Frames of nodes that came before the time was known: in memory, for they are few.
   let early: { readonly frame: Heard; readonly atMs: number }[] = []
+  const sealFrame = async (frame: Heard): Promise<void> => {
+    const isTaken = await sealer.addHeard(frame)
+    if (!isTaken) return log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
+    const opened = openHeard(frame)
+    if (opened.ok) for (const { sensor, timeMs } of opened.frame.readings) options.emitted?.(sensor, timeMs)
+  }
   const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
     const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
-    if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
+    if (stamp !== undefined) return sealFrame({ ...frame, receivedMs: stamp.utcMs })
     if (early.length === 0)
       timed.whenDirect(() => {
         const waiting = early
@@ -151,9 +165,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     options.devices,
     {
       surroundings: options.surroundings,
-      take: async (reading, atMs, { isFix, ...told }) => {
-        await timed.take({ reading, atMs, ...told }, isFix)
-      },
+      take: (reading, atMs, told) =>
+        timed.take(told === nothingTold ? { reading, atMs } : { reading, atMs, ...told }, told.isFix),
       clock: {
         utcMs: timekeeper.utcMs,
         steadyMs: timekeeper.steadyMs,

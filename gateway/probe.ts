@@ -77,13 +77,21 @@ const earOf = (driver: Driver): Ear | undefined => {
   }
 }
 
-const isGood = (outcome: Outcome): boolean =>
-  outcome.kind === 'uplink' || (outcome.kind === 'reading' && outcome.measurements.length > 0)
+// A gateway's messages are known for what they are, also where no device that it hears is listed yet.
+const isKnown = (outcome: Outcome, { framing }: Driver): boolean =>
+  framing.kind === 'messages' &&
+  (outcome.kind === 'control' || (outcome.kind === 'refused' && outcome.reason === 'not-configured'))
+
+const isGood = (outcome: Outcome, driver: Driver): boolean =>
+  outcome.kind === 'uplink' ||
+  (outcome.kind === 'reading' && outcome.measurements.length > 0) ||
+  isKnown(outcome, driver)
 
 const hear = (ear: Ear, frame: Uint8Array, atMs: number): void => {
   for (const outcome of ear.decoder.decode(frame, atMs)) {
-    if (outcome.kind === 'refused') ear.bad += 1
-    if (!isGood(outcome)) continue
+    const good = isGood(outcome, ear.driver)
+    if (outcome.kind === 'refused' && !good) ear.bad += 1
+    if (!good) continue
     ear.good += 1
     ear.frame = frame
     if (outcome.kind === 'reading')

@@ -1,6 +1,7 @@
 /** A station's configuration from what was found on its wires. */
 import { stringify } from 'yaml'
 import type { Found } from './discover.ts'
+import { isListening } from './link/named.ts'
 import type { Recognised } from './probe.ts'
 import { driverOf } from './sensors/all.ts'
 
@@ -107,7 +108,13 @@ const leftOut = ({ link, port, finding }: Found): string[] => {
     case 'recognised':
       return []
     case 'silent':
-      return [`    # ${where}: nothing was heard. Check power and wiring, or it only speaks when asked.`]
+      return [
+        `    # ${where}: nothing was heard. ${
+          isListening(link)
+            ? 'Give the gateway the address of this computer and this port as its server.'
+            : 'Check power and wiring, or it only speaks when asked.'
+        }`,
+      ]
     case 'unknown':
       return [
         `    # ${where}: ${finding.bytes} bytes that no driver understands without settings.`,

@@ -28,6 +28,8 @@ export type OutletKind = (typeof outletKinds)[number]
 
 export type SimulationOptions = {
   readonly seed: number
+  /** What nodes sign for. */
+  readonly network: string
   readonly stations: number
   readonly intervalMs: number
   readonly outlet: OutletKind
@@ -66,7 +68,7 @@ const troubles = (seed: number, signal: AbortSignal): readonly Fault[] => {
 
 /** Starts the devices of a fleet; they run until the signal aborts. The same seed gives the same fleet and weather. */
 export const simulateStations = async (
-  { seed, stations, intervalMs, outlet, directory, faults }: SimulationOptions,
+  { seed, network, stations, intervalMs, outlet, directory, faults }: SimulationOptions,
   signal: AbortSignal,
 ): Promise<SimulatedStation[]> => {
   const air = world(seed)
@@ -77,6 +79,7 @@ export const simulateStations = async (
       plan,
       {
         world: air,
+        network,
         outlet: openOutlet,
         clock,
         faults: (sensor) => (faults ? troubles(sensor.seed, signal) : []),

@@ -1,7 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { configReference, configSample } from '#gateway/commands/config.ts'
+import { configReference, configSample, type Node, settingsOf } from '#gateway/commands/config.ts'
 import { driverPage, driverSettings } from '#gateway/commands/sensors.ts'
 import { ConfigError, loadConfig, readSecret } from '#gateway/config.ts'
 import { linkForms } from '#gateway/link/named.ts'
@@ -227,9 +227,9 @@ hub:
   baud rate  9600
   silence    after 30 s without a frame the link is opened again
   settings
-    dutyCycle.everyS: number
-    dutyCycle.measureS: number, usually 10
-    variant: pms1003 or pms3003 or pms5003 or pms7003 or pmsa003 or pms5003t or pms5003s or pms5003st
+    dutyCycle.everyS: number. Seconds from one waking to the next.
+    dutyCycle.measureS: number, usually 10. Seconds for which values count once it is warm.
+    variant: pms1003 or pms3003 or pms5003 or pms7003 or pmsa003 or pms5003t or pms5003s or pms5003st. Which one it is, where its frames alone do not tell: a PMS5003T looks like a PMS5003.
   in station.yaml, under edge.sensors
     - id: pms
       model: plantower-pms
@@ -242,6 +242,34 @@ hub:
 `,
     )
     expect(driverPage(drivers.find(({ model }) => model === 'gy-mcu680')!)).toContain('  settings   none\n')
+  })
+
+  test.each(drivers)(
+    '$model says of every setting what it means, also inside of lists and choices',
+    (driver) => {
+      const said: Record<string, string | undefined> = {}
+      const walk = (node: Node, path: string): void => {
+        for (const [name, inner] of Object.entries(node.properties ?? {})) {
+          said[`${path}${name}`] = inner.description
+          walk(inner, `${path}${name}.`)
+        }
+        for (const inner of [...(node.items ? [node.items] : []), ...(node.anyOf ?? [])]) walk(inner, path)
+      }
+      walk(driverSettings(driver)!, '')
+      for (const [path, meaning] of Object.entries(said))
+        expect(meaning, path).toMatch(/^[A-Za-zµ].{3,198}\.$/)
+      const page = driverPage(driver)
+      for (const { meaning } of settingsOf(driverSettings(driver)!, '')) expect(page).toContain(meaning)
+    },
+  )
+
+  test('where a driver listens for gateways, its page shows the address and no serial port', () => {
+    const page = driverPage(drivers.find(({ model }) => model === 'lorawan-gwmp')!)
+    expect(page).toContain('      link: udp://127.0.0.1:1700\n')
+    expect(page).toContain('  baud rate  none, it is reached over the network\n')
+    expect(driverPage(drivers.find(({ model }) => model === 'lorawan-basics-station')!)).toContain(
+      '      link: ws://127.0.0.1:1887\n',
+    )
   })
 
   test('the reference in the README is the schema’s', () => {

@@ -3,8 +3,10 @@ import { type Duplex, duplexPair } from 'node:stream'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Device } from '#gateway/device.ts'
 import { runDevices } from '#gateway/device-set.ts'
+import { toHex } from '#gateway/reading/bytes.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
 import { surroundings } from '#test/sensors/frames.ts'
+import { newSigner } from '#test/station.ts'
 
 const stops: AbortController[] = []
 afterEach(() => {
@@ -106,4 +108,23 @@ test('a reading that cannot be taken is told, and the others end with the signal
   await vi.waitFor(() => expect(failures).toEqual([new Error('the disk is gone')]))
   stop.abort()
   await set.done
+})
+
+test('one has not the id of a node that signs for another, as long as that is there', async () => {
+  const { wires, device } = drawer()
+  const taken: string[] = []
+  const modem: Device = {
+    ...device('field'),
+    model: 'reyax-rylr',
+    settings: { signed: [{ publicKey: toHex(newSigner().publicKey), name: 'lora-11' }] },
+  }
+  const plain = device('field-lora-11')
+  const { set } = run([modem, plain], async ({ sensor }) => void taken.push(sensor))
+  await vi.waitFor(() => expect(wires.size).toBe(2))
+  wires.get('field-lora-11')!.write('t=21.5\n')
+  await vi.waitFor(() => expect(set.statuses[1]!.refusals).toEqual({ unsigned: 1 }))
+  expect(taken).toEqual([])
+  await set.apply([plain])
+  wires.get('field-lora-11')!.write('t=21.6\n')
+  await vi.waitFor(() => expect(taken).toEqual(['field-lora-11']))
 })

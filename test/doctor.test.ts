@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import {
   chmodSync,
   mkdirSync,
@@ -222,6 +223,73 @@ describe('the sensors', () => {
         level: 'fail',
         found: 'link tcp://127.0.0.1:1 is not listening.',
         next: 'Start the converter or ser2net, and check the port number.',
+      },
+    ])
+  })
+})
+
+describe('links that gateways call', () => {
+  /** A process of its own that holds a port, and which. */
+  const holding = async (source: string) => {
+    const child = spawn(process.execPath, ['-e', source], { stdio: ['pipe', 'pipe', 'inherit'] })
+    onTestFinished(() => void child.kill())
+    const [line] = (await once(child.stdout, 'data')) as [Buffer]
+    return { port: Number(line.toString()), pid: child.pid }
+  }
+  const udpSource =
+    "const s = require('dgram').createSocket('udp4'); s.bind(0, '127.0.0.1', () => console.log(s.address().port))"
+  const tcpSource =
+    "const s = require('net').createServer().listen(0, '127.0.0.1', () => console.log(s.address().port))"
+  const yamlOf = (udpPort: number, tcpPort: number) =>
+    sensorsYaml(
+      `{ id: field, model: lorawan-gwmp, link: 'udp://127.0.0.1:${udpPort}' }`,
+      `{ id: roof, model: lorawan-basics-station, link: 'ws://127.0.0.1:${tcpPort}' }`,
+    )
+
+  test('can be listened on, or are held by a process that is named', async ({ skip }) => {
+    skip(process.platform !== 'linux', 'who holds a port is told by Linux only')
+    const [udp, tcp] = await Promise.all([holding(udpSource), holding(tcpSource)])
+    const next = 'That is right where this station is running; stop the program otherwise.'
+    expect(await look(sensors, patientWith(yamlOf(udp.port, tcp.port)).patient)).toEqual([
+      {
+        about: 'sensor field',
+        level: 'warn',
+        found: `link udp://127.0.0.1:${udp.port} is in use by node (pid ${udp.pid}).`,
+        next,
+      },
+      {
+        about: 'sensor roof',
+        level: 'warn',
+        found: `link ws://127.0.0.1:${tcp.port} is in use by node (pid ${tcp.pid}).`,
+        next,
+      },
+    ])
+    // UDP and TCP have ports of their own: each other's number is free.
+    if (udp.port === tcp.port) return
+    const free = await look(sensors, patientWith(yamlOf(tcp.port, udp.port)).patient)
+    expect(free.map(({ level, found }) => [level, found])).toEqual([
+      ['ok', `udp://127.0.0.1:${tcp.port} can be listened on`],
+      ['ok', `ws://127.0.0.1:${udp.port} can be listened on`],
+    ])
+  })
+
+  test('need no serial port, and no wiring when they are silent', async () => {
+    const silent = await holding(
+      udpSource.replace('console.log(s.address().port)', '{ console.log(s.address().port); s.close() }'),
+    )
+    const { patient } = patientWith(
+      sensorsYaml(`{ id: field, model: lorawan-gwmp, link: 'udp://127.0.0.1:${silent.port}' }`),
+      { listenS: 0.2 },
+    )
+    expect(await look(ports, patient)).toEqual([
+      { about: 'ports', level: 'ok', found: 'no serial port is here, and none is configured' },
+    ])
+    expect(await look(sensors, patient)).toEqual([
+      {
+        about: 'sensor field',
+        level: 'fail',
+        found: `udp://127.0.0.1:${silent.port}: nothing was heard for 0.2 s`,
+        next: 'Give the gateway the address of this computer and this port as its server, or listen longer with --listen SECONDS.',
       },
     ])
   })

@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -209,6 +211,50 @@ describe('what is found on this computer', () => {
       { link: path, port: { path }, finding: { kind: 'unusable', code: 'busy', message } },
     ])
     expect(told).toEqual([`${path}: ${message}`])
+  })
+
+  const discovered = async (link: string, listenMs: number) => {
+    const root = temporaryDirectory()
+    const roots = { dev: root, sys: root, proc: root }
+    return discover({ roots, ports: false, links: [link], listenMs, told: () => undefined }, anySignal())
+  }
+
+  test.each([
+    ['packet-forwarder', 'lorawan-gwmp'],
+    ['basics-station', 'lorawan-basics-station'],
+  ] as const)(
+    'a gateway that calls is recognised (%s), before its devices are listed',
+    async (kind, model) => {
+      const [sensor] = await wired([kind], () => tcp)
+      const found = await discovered(sensor!.link, 3000)
+      expect(found).toMatchObject([{ link: sensor!.link, finding: { kind: 'recognised', model } }])
+      const [proposed] = await proposedSensors(found, async () => undefined)
+      expect(proposed).toMatchObject({ model, link: sensor!.link, settings: {} })
+      expect(proposed).not.toHaveProperty('baudRate')
+    },
+  )
+
+  test('a gateway that calls is answered as the protocol wants, and told nothing', async () => {
+    const gateway = createSocket('udp4').bind(0, '127.0.0.1')
+    const spare = createSocket('udp4').bind(0, '127.0.0.1')
+    onTestFinished(() => void gateway.close())
+    await Promise.all([once(gateway, 'listening'), once(spare, 'listening')])
+    const { port } = spare.address()
+    await new Promise<void>((resolve) => spare.close(resolve))
+    const answers: string[] = []
+    gateway.on('message', (bytes) => answers.push(bytes.toString('hex')))
+    // PULL_DATA: from then on it would take whatever goes down.
+    const timer = setInterval(
+      () => gateway.send(Buffer.from('0200070200112233445566ff', 'hex').subarray(0, 12), port, '127.0.0.1'),
+      30,
+    )
+    onTestFinished(() => clearInterval(timer))
+    const found = await discovered(`udp://127.0.0.1:${port}`, 600)
+    expect(found).toMatchObject([{ finding: { kind: 'silent' } }])
+    expect(new Set(answers)).toEqual(new Set(['02000704']))
+    expect(stationYaml({ network: 'testnet', brokerUrl: 'mqtt://a' }, [], found)).toContain(
+      'nothing was heard. Give the gateway the address of this computer and this port as its server.',
+    )
   })
 })
 

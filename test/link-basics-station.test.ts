@@ -298,7 +298,12 @@ describe('a station’s connection', () => {
 describe('the link', () => {
   test('is opened again after it was closed; two on one port are told apart', async () => {
     const { wire, opener, port } = await opened()
-    await expect(opener.open(noAbort())).rejects.toMatchObject({ code: 'busy' })
+    await expect(opener.open(noAbort())).rejects.toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining(
+        process.platform === 'linux' ? `(pid ${process.pid})` : `${opener.name} is in use`,
+      ),
+    })
     const { socket } = await client(port, dataPath)
     const gone = once(socket, 'close')
     await closed(wire)

@@ -76,8 +76,8 @@ describe('a dialogue', () => {
       await expect.poll(() => devices.length).toBe(round)
       const heard = echo(devices[round - 1]!)
       await first
-      const said = [await next(), ...(heard.length > 2 ? [] : [await next()])]
-      expect(said.at(-1)).toBe('VALUE')
+      // How many answers come before it depends on which of the device's words arrive together.
+      while ((await next()) !== 'VALUE');
       expect(heard.join('').replace(/\n/g, ' ')).toBe('hello version value ')
       devices[round - 1]!.destroy()
     }

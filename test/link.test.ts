@@ -379,8 +379,8 @@ describe('a kept link', () => {
     device.write('one\n')
     await first
     let written = 0
-    while (device.write('0123456789abcdef\n'.repeat(64)) && written < 1000) written += 1
-    await delay(20)
+    for (; !device.writableNeedDrain && written < 1000; await delay(20))
+      while (device.write('0123456789abcdef\n'.repeat(64)) && written < 1000) written += 1
     expect(written).toBeLessThan(1000)
     expect(device.writableNeedDrain).toBe(true)
   })

@@ -52,16 +52,14 @@ describe('a transmitter', () => {
 
   test('that has to wait says for how long, and no less', () => {
     const radio = transmitter('EU868', 5)
-    let nowMs = 0
-    for (;;) {
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
       const answer = radio.send(200, nowMs)
-      if (!answer.ok) {
-        expect(radio.send(200, nowMs + answer.againMs - 1).ok).toBe(false)
-        expect(radio.send(200, nowMs + answer.againMs).ok).toBe(true)
-        break
-      }
-      nowMs += 10
+      if (answer.ok) continue
+      expect(radio.send(200, nowMs + answer.againMs - 1).ok).toBe(false)
+      expect(radio.send(200, nowMs + answer.againMs).ok).toBe(true)
+      return
     }
+    expect.fail('it never had to wait')
   })
 
   test('refuses what no waiting makes fit, and says what would', () => {
@@ -84,7 +82,95 @@ describe('a transmitter', () => {
       }
   })
 
-  test('comes back to a channel of US915 no sooner than its dwell time allows', () => {
+  /** What was sent at which of these moments, and what may at most lie within `windowMs` of a key. */
+  const sending = (radio: ReturnType<typeof transmitter>, bytes: number, untilMs: number, stepMs: number) => {
+    const sent: { atMs: number; airtimeMs: number; frequencyMHz: number }[] = []
+    for (let atMs = 0; atMs < untilMs; atMs += stepMs) {
+      const answer = radio.send(bytes, atMs)
+      if (answer.ok) sent.push({ atMs, ...answer })
+    }
+    return sent
+  }
+  const mostWithin = (
+    sent: ReturnType<typeof sending>,
+    windowMs: number,
+    isOne: (frequencyMHz: number) => boolean,
+  ): number => {
+    const own = sent.filter(({ frequencyMHz }) => isOne(frequencyMHz))
+    return Math.max(
+      ...own.map(({ atMs, airtimeMs: lastMs }) =>
+        own
+          .filter((one) => one.atMs + one.airtimeMs > atMs + lastMs - windowMs && one.atMs <= atMs)
+          .reduce((sum, one) => sum + one.airtimeMs, 0),
+      ),
+    )
+  }
+
+  // ETSI EN 300 220-2: a centre in each sub-band, and how much of an hour may be sent there.
+  const subBands = [
+    [863.5, 0.001],
+    [866.1, 0.01],
+    [868.3, 0.01],
+    [868.95, 0.001],
+    [869.525, 0.1],
+    [869.85, 0.01],
+  ] as const
+
+  test.each(subBands)(
+    'uses all that it may at %d MHz in EU868, and no more: %d of the hour',
+    (mhz, share) => {
+      const sent = sending(transmitter('EU868', 3, [mhz]), 115, 3 * hourMs, 500)
+      const most = mostWithin(sent, hourMs, () => true)
+      expect(most).toBeLessThanOrEqual(share * hourMs)
+      // One more would not fit.
+      expect(most + sent[0]!.airtimeMs).toBeGreaterThan(share * hourMs)
+    },
+  )
+
+  test('has an allowance for each sub-band, however many channels are in it', () => {
+    const radio = transmitter('EU868', 3, [866.1, 866.3, 868.1, 869.525])
+    const sent = sending(radio, 115, 3 * hourMs, 500)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz < 868)).toBeLessThanOrEqual(36_000)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz < 868)).toBeGreaterThan(35_000)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz === 868.1)).toBeGreaterThan(35_000)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz === 868.1)).toBeLessThanOrEqual(36_000)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz > 869)).toBeGreaterThan(350_000)
+    expect(mostWithin(sent, hourMs, (mhz) => mhz > 869)).toBeLessThanOrEqual(360_000)
+  })
+
+  test.each([862.9, 865, 868, 868.65, 869.3, 869.6, 869.68, 870, 915])(
+    'does not send at %d MHz in EU868: some of its 125 kHz would be outside',
+    (mhz) => {
+      expect(() => transmitter('EU868', 3, [mhz])).toThrow(
+        `${mhz} MHz, 125 kHz wide, is in no sub-band of EU868: 863 to 865, 865 to 868, 868 to 868.6, 868.7 to 869.2, 869.4 to 869.65, 869.7 to 870`,
+      )
+    },
+  )
+
+  test('keeps each channel of US915 below 400 ms in 20 s, all of its short transmissions together', () => {
+    const radio = transmitter('US915', 3)
+    const sent = sending(radio, 20, 65_000, 1)
+    const perWindow = Math.floor(400 / radio.airtimeOf(20))
+    expect(perWindow).toBeGreaterThan(3)
+    expect(sent.filter(({ atMs }) => atMs < 20_000)).toHaveLength(64 * perWindow)
+    const channels = new Set(sent.map(({ frequencyMHz }) => frequencyMHz))
+    expect(channels.size).toBe(64)
+    for (const channel of channels) {
+      const most = mostWithin(sent, 20_000, (mhz) => mhz === channel)
+      expect(most).toBeLessThanOrEqual(400)
+      expect(most).toBeGreaterThan(400 - radio.airtimeOf(20))
+    }
+  })
+
+  test('hops over at least 50 channels in US915', () => {
+    const few = Array.from({ length: 49 }, (_, at) => (9023 + 2 * at) / 10)
+    expect(() => transmitter('US915', 2, few)).toThrow(
+      'US915 asks for at least 50 channels to hop over, not 49',
+    )
+    expect(transmitter('US915', 2, [...few, 914.9]).send(100, 0).ok).toBe(true)
+  })
+
+  test('comes back to a channel of US915 no sooner than its dwell time allows, where one transmission takes all of it', () => {
     const radio = transmitter('US915', 2)
     const sent = Array.from({ length: 20_000 }, (_, at) => at).filter((at) => radio.send(125, at).ok)
     // 64 channels, each free again after 20 s: within the first 20 s no more than one each.
@@ -122,6 +208,34 @@ describe('a node that signs', () => {
     },
   )
 
+  test('sends fewer readings at once where they would not fit, and leaves none out', () => {
+    const extremes = (timeMs: number) => ({
+      ...air(),
+      temperature: timeMs % 120_000 ? -90 : 85,
+      humidity: timeMs % 120_000 ? 0 : 100,
+      pressure: timeMs % 120_000 ? 300 : 1100,
+    })
+    const node = signedNode({
+      seed: 3,
+      network: 'n',
+      region: 'EU868',
+      dataRate: 3,
+      air: extremes,
+      measureMs: 60_000,
+      readings: 5,
+    })
+    const measuredS: number[] = []
+    for (let second = 0; second < 3600; second += 1) {
+      const frame = node.tick(second * 1000)
+      if (!frame) continue
+      expect(frame.bytes.length).toBeLessThanOrEqual(115)
+      expect(frame.readings.length).toBeLessThan(5)
+      for (const { ageS } of frame.readings) measuredS.push(second - ageS)
+    }
+    expect(measuredS.length).toBeGreaterThan(50)
+    expect(measuredS).toEqual(measuredS.map((_, at) => at * 60))
+  })
+
   test('waits for its share of the air, and then sends its newest', () => {
     const node = signedNode({
       seed: 2,
@@ -143,5 +257,24 @@ describe('a node that signs', () => {
     const onAirMs = sent.reduce((sum, bytes) => sum + radio.airtimeOf(bytes), 0)
     expect(onAirMs).toBeLessThanOrEqual(36_000)
     expect(onAirMs).toBeGreaterThan(34_000)
+  })
+
+  test('spreads its share over the hour: it is never silent for long', () => {
+    const node = signedNode({
+      seed: 2,
+      network: 'n',
+      region: 'EU868',
+      dataRate: 3,
+      channelsMHz: [869.525],
+      air,
+      measureMs: 1000,
+      readings: 5,
+    })
+    const atS = Array.from({ length: 2 * 3600 }, (_, second) => second).filter((second) =>
+      node.tick(second * 1000),
+    )
+    const pauses = atS.slice(1).map((second, at) => second - atS[at]!)
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(8)
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(6)
   })
 })

@@ -103,5 +103,13 @@ export const startStation = async (
     for (let n = 0; n < count; n++) outbox.append(next([aReading(Date.now())]))
     await outbox.commit()
   }
-  return { outbox, relay, station, publicKey: signer.publicKey, emit }
+  return {
+    outbox,
+    relay,
+    station,
+    publicKey: signer.publicKey,
+    emit,
+    running,
+    stop: () => stop.abort(),
+  }
 }

@@ -4,10 +4,13 @@ import mqtt from 'mqtt'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { maxPacketBytes } from '#gateway/ingest/broker.ts'
 import { boundedStream } from '#gateway/ingest/limits.ts'
+import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { hubTopic, topicsOf } from '#gateway/reading/topics.ts'
-import { startHub, startStation } from '#test/relay-world.ts'
+import { mqttConnector } from '#gateway/relay/mqtt.ts'
+import { createRelay } from '#gateway/relay/relay.ts'
+import { journalAt, startHub, startStation } from '#test/relay-world.ts'
 import { network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
@@ -67,6 +70,74 @@ describe('relay and embedded broker', () => {
     await vi.waitFor(() => expect(station.relay.status.badReceipts).toBeGreaterThan(0), 10_000)
     expect(station.outbox.status.pending).toBe(1)
   })
+})
+
+describe('a relay and a broker that does not answer', () => {
+  const stationAt = async (port: number, username: string) => {
+    const key = newSigner().publicKey
+    const station = await startStation(`mqtt://127.0.0.1:${port}`, async () => key, 20_000, { username })
+    let hasEnded = false
+    void station.running.then(() => {
+      hasEnded = true
+    })
+    const stopped = () => {
+      station.stop()
+      return vi.waitFor(() => expect(hasEnded).toBe(true), 10_000)
+    }
+    return { station, stopped }
+  }
+
+  test('a connection that ends before the status is acknowledged is made again', async () => {
+    const hub = await startHub()
+    // Without a name it may read, and is cut off for its status.
+    const { station, stopped } = await stationAt(hub.broker.port, '')
+    await vi.waitFor(() => expect(station.relay.status.connects).toBeGreaterThan(2), 10_000)
+    await stopped()
+  })
+
+  test('a relay that waits for an answer ends when it is told to', async () => {
+    let asked = 0
+    const server = createServer((socket) => {
+      // CONNACK (MQTT 3.1.1 s3.2), and nothing after it.
+      socket.once('data', () => socket.write(Buffer.from([0x20, 0x02, 0x00, 0x00])))
+      socket.on('data', () => asked++)
+      socket.on('error', () => undefined)
+    }).listen(0, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    const { stopped } = await stationAt(port, 'a')
+    await vi.waitFor(() => expect(asked).toBeGreaterThan(1), 10_000)
+    await stopped()
+  })
+})
+
+test('what a station shows to get in has the time that it knows, wherever the system’s clock stands', async () => {
+  const outbox = await openOutbox({ directory: temporaryDirectory(), openJournal: journalAt })
+  const nowMs = Date.UTC(2031, 0, 1)
+  const stop = new AbortController()
+  const asked: number[] = []
+  const relay = createRelay({
+    network,
+    topics: topicsOf(network, stationId(newSigner().publicKey)),
+    outbox,
+    hubKey: async () => newSigner().publicKey,
+    describe: () => ({}),
+    now: () => nowMs,
+    connect: mqttConnector({
+      url: 'mqtt://127.0.0.1:1',
+      clientId: 'a',
+      username: 'a',
+      password: (at) => {
+        asked.push(at)
+        stop.abort()
+        return ''
+      },
+    }),
+  })
+  await relay.run(stop.signal)
+  await outbox[Symbol.asyncDispose]()
+  expect(asked).toEqual([nowMs])
 })
 
 describe('embedded broker', () => {

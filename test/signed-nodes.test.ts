@@ -7,9 +7,10 @@ import { buildBundle } from '#gateway/market/bundle.ts'
 import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { readingsOf, summarise } from '#gateway/reading/contents.ts'
-import { decodeEnvelope, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
-import { encodeHeard, type Heard, heardContentType } from '#gateway/reading/heard.ts'
+import { decodeEnvelope } from '#gateway/reading/envelope.ts'
+import type { Heard } from '#gateway/reading/heard.ts'
 import { stationId } from '#gateway/reading/key.ts'
+import { encodeReadings } from '#gateway/reading/payload.ts'
 import { quantityCoded } from '#gateway/reading/quantity.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
 import type { Refusal } from '#gateway/sensors/read.ts'
@@ -18,7 +19,7 @@ import { createSealer } from '#gateway/sign/sign.ts'
 import { verifyBundle } from '#gateway/verify/verify.ts'
 import { signedNode } from '#sim/radio/signed-node.ts'
 import { openWorld, network as worldNetwork } from '#test/bundle-world.ts'
-import { frameFrom, heardFrom } from '#test/node-samples.ts'
+import { frameFrom, heardFrom, holding, offered } from '#test/node-samples.ts'
 import { journalAt, startHub } from '#test/relay-world.ts'
 import { surroundings } from '#test/sensors/frames.ts'
 import { network, newSigner, steadyClock } from '#test/station.ts'
@@ -27,7 +28,11 @@ import { temporaryDirectory } from '#test/temporary.ts'
 const air = () => ({ temperature: 20.51, humidity: 50.25, pressure: 1000.5, pm1: 5, pm2_5: 8, pm10: 12 })
 
 /** A RYLR modem's wire as a test holds it, read by a station's device into `frames`. */
-const modem = (nodes: readonly Uint8Array[], around: Surroundings = surroundings()) => {
+const modem = (
+  nodes: readonly Uint8Array[],
+  around: Surroundings = surroundings(),
+  names: readonly string[] = [],
+) => {
   let wire: Duplex | undefined
   const frames: Heard[] = []
   const readings: Reading[] = []
@@ -40,7 +45,10 @@ const modem = (nodes: readonly Uint8Array[], around: Surroundings = surroundings
       settings: {
         bandHz: 868_500_000,
         parameter: '9,7,1,12',
-        signed: nodes.map((key) => ({ publicKey: toHex(key) })),
+        signed: nodes.map((key, at) => ({
+          publicKey: toHex(key),
+          ...(names[at] === undefined ? {} : { name: names[at] }),
+        })),
       },
       baudRate: 115_200,
       opener: {
@@ -72,12 +80,6 @@ const modem = (nodes: readonly Uint8Array[], around: Surroundings = surroundings
 
 const named = (reading: Reading): Record<string, number | null> =>
   Object.fromEntries(reading.values.map(({ quantity, scaled }) => [quantityCoded(quantity)!.name, scaled]))
-
-const offered = async (hub: Awaited<ReturnType<typeof startHub>>, station: string, bytes: Uint8Array) => {
-  await hub.ingest.offer({ network, station, bytes, receivedMs: Date.now() })
-  const [newest] = await hub.evidence.refusals(1)
-  return { kept: hub.ingest.status.kept, refused: hub.ingest.status.refused, reason: newest?.reason }
-}
 
 describe('a station', () => {
   test('verifies a node’s frame, and hands it on as the node signed it, under a name of its key', async () => {
@@ -170,23 +172,50 @@ describe('a station', () => {
     await expect.poll(() => again.frames.length).toBe(1)
   })
 
+  test('takes nothing unsigned under the id of a node that signs, however it comes to that id', async () => {
+    const [one, two] = [newSigner(), newSigner()]
+    const { hear, frames, readings, refusals } = modem([one.publicKey, two.publicKey], surroundings(), [
+      'lora-11',
+      'lora-11-env',
+    ])
+    await hear(new Uint8Array(Buffer.from('t=99')))
+    const values = [{ quantity: 1, scaled: 9900 }]
+    await hear(encodeReadings([{ sensor: 'env', model: 'bme280', timeMs: Date.now(), values }]))
+    await expect.poll(() => refusals.length).toBe(2)
+    expect(refusals.map(({ sensor, reason }) => [sensor, reason])).toEqual([
+      ['roof-lora-11', 'unsigned'],
+      ['roof-lora-11-env', 'unsigned'],
+    ])
+    expect(refusals[0]!.detail).toBe(
+      'roof-lora-11 is a node that signs, and this is not signed: anybody may have sent it',
+    )
+    await hear(frameFrom(one, 1, network))
+    await expect.poll(() => frames.map(({ sensor }) => sensor)).toEqual(['roof-lora-11'])
+    expect(readings).toEqual([])
+  })
+
+  test('takes unsigned readings of any other node', async () => {
+    const { hear, readings, refusals } = modem([newSigner().publicKey], surroundings(), ['lora-12'])
+    await hear(new Uint8Array(Buffer.from('t=20')))
+    await expect.poll(() => readings.map(({ sensor }) => sensor)).toEqual(['roof-lora-11'])
+    expect(refusals).toEqual([])
+  })
+
+  test('lists each key once, and each under another name', () => {
+    const [one, two] = [newSigner().publicKey, newSigner().publicKey]
+    expect(() => modem([one, one])).toThrow(/expected each public key once/)
+    expect(() => modem([one, two], surroundings(), ['shed', 'shed'])).toThrow(
+      /expected another name for each node/,
+    )
+    const usual = `node-${stationId(one).slice(0, 12)}`
+    expect(() => modem([two, one], surroundings(), [usual])).toThrow(/expected another name for each node/)
+  })
+
   test('takes no weak key for a node’s', () => {
     const weak = new Uint8Array(32)
     weak[0] = 1
     expect(() => modem([weak])).toThrow(/expected a key that may be used/)
   })
-})
-
-/** An envelope of a station that holds these frames, whether they are true or not. */
-const holding = (frames: readonly Heard[], signer = newSigner(), seq = 1, prev = noPrevious) => ({
-  signer,
-  station: stationId(signer.publicKey),
-  bytes: signEnvelope(
-    { seq, prev, clock: steadyClock, contentType: heardContentType },
-    encodeHeard(frames),
-    network,
-    signer,
-  ),
 })
 
 const node = newSigner()
@@ -285,7 +314,7 @@ describe('a buyer', () => {
     expect(report.readings).toHaveLength(6)
     expect(report.steps.find(({ name }) => name === 'frames')).toMatchObject({
       state: 'passed',
-      text: '3 frames that 1 node signed, each by the key its id is the hash of, none twice',
+      text: '3 frames that 1 node signed, each by the key its id is the hash of, none twice, their numbers ascending',
     })
   })
 

@@ -97,9 +97,9 @@ describe('a bundle', () => {
     expect(report.readings.map(({ seq }) => seq)).toEqual(
       Array.from({ length: 52 }, (_, at) => 6 + (at >> 2)),
     )
-    expect(report.readings.map(({ station: _, seq: __, place: ___, ...reading }) => reading)).toEqual(
-      Array.from({ length: 13 }, (_, at) => readingsAt(at + 5, (at + 5) * 3 + 1)).flat(),
-    )
+    expect(
+      report.readings.map(({ station: _, seq: __, place: ___, node: ____, ...reading }) => reading),
+    ).toEqual(Array.from({ length: 13 }, (_, at) => readingsAt(at + 5, (at + 5) * 3 + 1)).flat())
     expect(report.stations).toMatchObject([{ station: id, first: 5, last: 19, envelopes: 15, readings: 52 }])
     expect(report.anchors.map(({ batches, size }) => [batches, size])).toEqual([
       [[1, 2], 2],
@@ -135,6 +135,8 @@ describe('a bundle', () => {
       absent: null,
       seq: 6,
       place: 0,
+      node: null,
+      frame: null,
     })
   })
 

@@ -1,6 +1,8 @@
 /** Every kind of simulated device: adding one is its file and one line here. */
 import { basicsStationKind } from './basics-station.ts'
+import { davisKind } from './davis.ts'
 import type { Kind } from './device.ts'
+import { dhtKind } from './dht.ts'
 import { ebyteKind } from './ebyte.ts'
 import { geigerKind } from './geiger.ts'
 import { gnssKind } from './gnss.ts'
@@ -17,7 +19,10 @@ import { plantowerKind } from './plantower.ts'
 import { rak811Kind } from './rak811.ts'
 import { rak3172Kind } from './rak3172.ts'
 import { rn2483Kind } from './rn2483.ts'
+import { rtl433Kind } from './rtl433.ts'
 import { sensirionKind } from './sensirion.ts'
+import { ubloxKind } from './ublox.ts'
+import { vaisalaKind } from './vaisala.ts'
 import { winsenKind } from './winsen.ts'
 
 export const kinds = {
@@ -41,6 +46,11 @@ export const kinds = {
   meshtastic: meshtasticKind,
   'packet-forwarder': packetForwarderKind,
   'basics-station': basicsStationKind,
+  ublox: ubloxKind,
+  vaisala: vaisalaKind,
+  davis: davisKind,
+  rtl433: rtl433Kind,
+  dht: dhtKind,
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds

@@ -30,6 +30,8 @@ export type Device = {
 /** What a simulated device is made of; everything about it that varies is drawn from its seed. */
 export type Site = {
   readonly seed: number
+  /** What nodes sign for. */
+  readonly network: string
   readonly place: Place
   /** The air at a place. */
   readonly airAt: (place: Place) => (timeMs: number) => Conditions

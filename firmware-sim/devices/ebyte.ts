@@ -3,14 +3,19 @@ import assert from 'node:assert/strict'
 import { cobsEncode } from '../../gateway/sensors/cobs.ts'
 import { crc16 } from '../../gateway/sensors/ebyte-e22.ts'
 import type { Device, Kind } from './device.ts'
-import { addressed, everyNode, type LoraNode, radioNodes, threeNodes } from './radio-nodes.ts'
+import { addressed, everyNode, type LoraNode, radioNodesAnd, threeNodes } from './radio-nodes.ts'
+import { type SigningNode, signingNode } from './signing-node.ts'
 
 // E22 user manual: one piece over the air; at 9600 baud the module ends a packet after a pause of three bytes.
 const maxPacket = 240
+// Its owner has set the module so, and says it: channel 18 of an E22-900T.
+const frequencyMHz = 868.125
 
 export type EbyteOptions = {
   readonly seed: number
   readonly nodes: readonly LoraNode[]
+  /** One that signs, beside them. */
+  readonly signing?: SigningNode
   /** Register 3, bit 7: a byte with the strength behind each message. */
   readonly rssi?: boolean
   /** How often each node sends. */
@@ -24,15 +29,21 @@ export const onAir = (content: Uint8Array): Uint8Array => {
 }
 
 /** A simulated module. What it hears from the gateway it would send to the air: it has no commands in this mode. */
-export const ebyte = ({ seed, nodes, rssi = true, nodeIntervalMs = 5000 }: EbyteOptions): Device => {
-  const next = radioNodes(seed, nodes)
+export const ebyte = ({ seed, nodes, signing, rssi = true, nodeIntervalMs = 5000 }: EbyteOptions): Device => {
+  const next = radioNodesAnd(seed, nodes, signing)
   return {
     model: 'ebyte-e22',
-    settings: { address: 'first-two-bytes', rssi, radio: { frequencyMHz: 868.125 } },
+    settings: {
+      address: 'first-two-bytes',
+      rssi,
+      radio: { frequencyMHz },
+      ...(signing ? { signed: [signing.owned] } : {}),
+    },
     baudRate: 9600,
-    intervalMs: everyNode(nodeIntervalMs, nodes),
+    intervalMs: everyNode(nodeIntervalMs, signing ? [...nodes, signing] : nodes),
     speak: (timeMs) => {
       const sent = next(timeMs)
+      if (!sent) return undefined
       const packet = onAir(addressed(sent))
       assert(
         packet.length <= maxPacket,
@@ -42,7 +53,7 @@ export const ebyte = ({ seed, nodes, rssi = true, nodeIntervalMs = 5000 }: Ebyte
         bytes: rssi ? Uint8Array.of(...packet, sent.rssi + 256) : packet,
         meant: sent.meant(`lora-${sent.address}`, [
           ...(rssi ? [{ quantity: 'rssi' as const, value: sent.rssi }] : []),
-          { quantity: 'frequency', value: 868.125 },
+          { quantity: 'frequency', value: frequencyMHz },
         ]),
       }
     },
@@ -51,8 +62,17 @@ export const ebyte = ({ seed, nodes, rssi = true, nodeIntervalMs = 5000 }: Ebyte
   }
 }
 
-/** A module with three nodes. */
+// One hundredth of the time: five readings about every 21 seconds.
+const air = { dataRate: 5, spreadingFactor: 7, frequencyMHz }
+
+/** A module with three nodes, and a fourth that signs. */
 export const ebyteKind: Kind = {
   sensor: 'field',
-  make: (site) => ebyte({ seed: site.seed, nodeIntervalMs: site.intervalMs, nodes: threeNodes(site) }),
+  make: (site) =>
+    ebyte({
+      seed: site.seed,
+      nodeIntervalMs: site.intervalMs,
+      nodes: threeNodes(site),
+      signing: signingNode(site, 14, air),
+    }),
 }

@@ -4,7 +4,8 @@ import { chanceAt } from '../random.ts'
 import type { Place } from '../world.ts'
 import type { Device, Kind } from './device.ts'
 
-const sentence = (content: string): string => {
+/** A sentence with its checksum and ending. */
+export const sentence = (content: string): string => {
   const sum = Buffer.from(content).reduce((total, byte) => total ^ byte, 0)
   return `$${content}*${sum.toString(16).toUpperCase().padStart(2, '0')}\r\n`
 }

@@ -116,19 +116,30 @@ const soilProbe = (unit: number, node: string, air: Air): Slave => ({
   },
 })
 
-/** A bus with a thermometer and a soil probe. */
+/** A noise transmitter: decibels in holding register 0. */
+const soundMeter = (unit: number, node: string, air: Air): Slave => ({
+  unit,
+  node,
+  fc: 3,
+  firstAddress: 0,
+  // Where there is traffic there are particles and noise.
+  registers: (timeMs) => [tenths('noise', Math.min(120, 38 + air(timeMs).pm2_5 / 2))],
+})
+
+/** A bus with a thermometer, a soil probe and a noise transmitter: one for each table that drivers ship. */
 export const modbusKind: Kind = {
   sensor: 'bus',
   make: ({ place, airAt, intervalMs }) => {
     const air = airAt(place)
     return modbusBus({
-      slaves: [xyMd02(1, 'attic', air), soilProbe(2, 'bed', air)],
+      slaves: [xyMd02(1, 'attic', air), soilProbe(2, 'bed', air), soundMeter(3, 'street', air)],
       model: 'modbus-rtu',
       settings: {
         intervalS: Math.max(0.2, intervalMs / 1000),
         devices: [
           { unit: 1, name: 'attic', table: 'xy-md02' },
           { unit: 2, name: 'bed', table: 'soil' },
+          { unit: 3, name: 'street', table: 'noise' },
         ],
       },
       intervalMs,

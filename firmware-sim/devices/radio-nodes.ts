@@ -77,8 +77,20 @@ export const radioNodes = (seed: number, nodes: readonly LoraNode[]): ((timeMs: 
   }
 }
 
+/** The same with one more behind them that does not send in each of its turns. */
+export const radioNodesAnd = (
+  seed: number,
+  nodes: readonly LoraNode[],
+  last: { readonly next: (timeMs: number) => Transmission | undefined } | undefined,
+): ((timeMs: number) => Transmission | undefined) => {
+  const next = radioNodes(seed, nodes)
+  if (!last) return next
+  let turn = 0
+  return (timeMs) => (turn++ % (nodes.length + 1) === nodes.length ? last.next(timeMs) : next(timeMs))
+}
+
 /** How often one of so many nodes sends, when each sends every `nodeIntervalMs`. */
-export const everyNode = (nodeIntervalMs: number, nodes: readonly LoraNode[]): number =>
+export const everyNode = (nodeIntervalMs: number, nodes: readonly unknown[]): number =>
   Math.max(1, Math.floor(nodeIntervalMs / nodes.length))
 
 /** Three nodes within two kilometres, two of which print text. */

@@ -7,6 +7,8 @@ import { answer, commandReader, type Device, type Emission, type Kind } from './
 const commandBytes = 9
 const read = 0x86
 const selfCalibration = 0x79
+const range = 0x99
+const ranges: ReadonlySet<number> = new Set([2000, 5000, 10_000])
 const coldPpm = 400
 
 const withChecksum = (bytes: number[]): Uint8Array => {
@@ -32,13 +34,15 @@ export type WinsenOptions = {
 /** A simulated MH-Z19B. Traffic and people breathe out with the particles, near enough. */
 export const winsen = ({ seed, intervalMs = 5000, warmUpMs = 0, air }: WinsenOptions): Device => {
   let onSinceMs = Number.NEGATIVE_INFINITY
+  // Kept without power.
+  let rangePpm = 5000
   const commands = commandReader(takeCommand)
 
   const measured = (timeMs: number): Emission => {
     const { pm2_5, temperature } = air(timeMs)
     const warm = timeMs - onSinceMs >= warmUpMs
     const noise = 6 * chanceAt(seed, Math.floor(timeMs / 1000))
-    const ppm = warm ? Math.round(420 + 4 * pm2_5 + noise) : coldPpm
+    const ppm = warm ? Math.min(rangePpm, Math.round(420 + 4 * pm2_5 + noise)) : coldPpm
     const inside = Math.min(215, Math.max(0, Math.round(temperature) + 6 + 40))
     return {
       bytes: withChecksum([0xff, read, ppm >> 8, ppm & 0xff, inside, 0, 0, 0]),
@@ -61,8 +65,11 @@ export const winsen = ({ seed, intervalMs = 5000, warmUpMs = 0, air }: WinsenOpt
     hear: (bytes, timeMs) =>
       commands(bytes).flatMap((command) => {
         if (command[2] === read) return [measured(timeMs)]
-        return command[2] === selfCalibration
-          ? [answer(withChecksum([0xff, selfCalibration, 1, 0, 0, 0, 0, 0]))]
+        const wanted = (command[6]! << 8) | command[7]!
+        const isRange = command[2] === range && ranges.has(wanted)
+        if (isRange) rangePpm = wanted
+        return isRange || command[2] === selfCalibration
+          ? [answer(withChecksum([0xff, command[2]!, 1, 0, 0, 0, 0, 0]))]
           : []
       }),
     powerOn: (timeMs) => {

@@ -16,16 +16,24 @@ export type SignedNodeOptions = {
   readonly network: string
   readonly region: RegionName
   readonly dataRate: number
+  /** Channels that it hops over; those of LoRaWAN unless told. */
+  readonly channelsMHz?: readonly number[]
   readonly air: (timeMs: number) => Conditions
   /** How often it measures. */
   readonly measureMs: number
-  /** Readings under one signature. */
+  /** Readings under one signature, where as many fit. */
   readonly readings: number
+  /**
+   * The number of its first frame, 1 unless told. A node that was used before has kept it; one that forgets is heard by
+   * nobody until it is past what it has used.
+   */
+  readonly firstSeq?: number
 }
 
 /** What a frame that was sent says: measurements and how old each was, from old to new. */
 export type SentFrame = {
   readonly bytes: Uint8Array
+  readonly frequencyMHz: number
   readonly readings: readonly { readonly ageS: number; readonly measurements: readonly Measurement[] }[]
 }
 
@@ -41,18 +49,42 @@ export const signedNode = ({
   network,
   region,
   dataRate,
+  channelsMHz,
   air,
   measureMs,
   readings: perFrame,
+  firstSeq = 1,
 }: SignedNodeOptions) => {
   const secret = new Uint8Array(createHash('sha256').update(`node ${seed}`).digest())
   const publicKey = ed25519.getPublicKey(secret)
   const signer = { publicKey, sign: (message: Uint8Array) => ed25519.sign(message, secret) }
-  const radio = transmitter(region, dataRate)
+  const radio = transmitter(region, dataRate, channelsMHz)
   const waiting: { readonly atMs: number; readonly measurements: readonly Measurement[] }[] = []
   let measuredMs = Number.NEGATIVE_INFINITY
   let quietUntilMs = Number.NEGATIVE_INFINITY
-  let seq = 0
+  let seq = firstSeq - 1
+
+  const frameOf = (readings: SentFrame['readings']): Uint8Array =>
+    signNodeFrame(
+      readings.map(({ ageS, measurements }) => ({ ageS, values: toValues(measurements) })),
+      seq + 1,
+      network,
+      signer,
+    )
+
+  /** The oldest of what waits, as many as fit; where not even one does, the radio will say so. */
+  const fitting = (nowMs: number): Pick<SentFrame, 'bytes' | 'readings'> => {
+    const readings = waiting.map(({ atMs, measurements }) => ({
+      ageS: Math.floor((nowMs - atMs) / 1000),
+      measurements,
+    }))
+    let bytes = frameOf(readings)
+    while (bytes.length > radio.maxPayload && readings.length > 1) {
+      readings.pop()
+      bytes = frameOf(readings)
+    }
+    return { bytes, readings }
+  }
 
   return {
     publicKey,
@@ -65,24 +97,17 @@ export const signedNode = ({
         if (waiting.length > perFrame) waiting.shift()
       }
       if (waiting.length < perFrame || nowMs < quietUntilMs) return undefined
-      const readings = waiting.map(({ atMs, measurements }) => ({
-        ageS: Math.floor((nowMs - atMs) / 1000),
-        measurements,
-      }))
-      const bytes = signNodeFrame(
-        readings.map(({ ageS, measurements }) => ({ ageS, values: toValues(measurements) })),
-        seq + 1,
-        network,
-        signer,
-      )
+      const { bytes, readings } = fitting(nowMs)
       const sent = radio.send(bytes.length, nowMs)
       if (!sent.ok) {
         quietUntilMs = nowMs + sent.againMs
         return undefined
       }
       seq += 1
-      waiting.length = 0
-      return { bytes, readings }
+      waiting.splice(0, readings.length)
+      // Its share lasts for the whole hour: who uses it up at once is silent for the rest.
+      quietUntilMs = nowMs + Math.ceil(sent.airtimeMs + sent.restMs)
+      return { bytes, frequencyMHz: sent.frequencyMHz, readings }
     },
   }
 }

@@ -35,6 +35,12 @@ const settingLines = (driver: Driver): string[] => {
   ]
 }
 
+// Where the other side calls, and this one listens.
+const listening: Readonly<Record<string, string>> = {
+  'lorawan-gwmp': 'udp://127.0.0.1:1700',
+  'lorawan-basics-station': 'ws://127.0.0.1:1887',
+}
+
 /** One driver: what it reads, its settings, and how it stands in a configuration. */
 export const driverPage = (driver: Driver): string => {
   const { model, title, baudRate, source, silenceS, examples } = driver
@@ -42,13 +48,13 @@ export const driverPage = (driver: Driver): string => {
   return [
     `${model}: ${title}`,
     `  source     ${source}`,
-    `  baud rate  ${baudRate}`,
+    `  baud rate  ${model in listening ? 'none, it is reached over the network' : baudRate}`,
     `  silence    after ${silenceS} s without a frame the link is opened again`,
     ...settingLines(driver),
     '  in station.yaml, under edge.sensors',
     `    - id: ${model.split('-').at(-1)}`,
     `      model: ${model}`,
-    '      link: /dev/serial/by-id/...',
+    `      link: ${listening[model] ?? '/dev/serial/by-id/...'}`,
     ...(set ? [`      settings: ${JSON.stringify(set)}`] : []),
     '  tried with',
     ...examples.map((example) => `    ${example.title} (${example.source})`),

@@ -36,6 +36,7 @@ export const sim = async (options: SimOptions, version: string): Promise<void> =
   const stations = await simulateStations(
     {
       seed: options.seed,
+      network: config.network,
       stations: options.stations,
       intervalMs: options.interval * 1000,
       outlet: options.outlet,

@@ -86,6 +86,7 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
         : simulateStations(
             {
               seed: options.seed,
+              network: config.network,
               stations: options.stations,
               intervalMs: options.interval * 1000,
               outlet: 'auto',

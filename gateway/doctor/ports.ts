@@ -2,12 +2,14 @@
 import { access, constants, realpath } from 'node:fs/promises'
 import { adapterOf } from '../link/adapters.ts'
 import { holderOf } from '../link/holder.ts'
+import { hasBaudRate } from '../link/named.ts'
 import { listPorts, type Port, stableName } from '../link/ports.ts'
 import { portOf } from '../link/usb.ts'
 import { type Check, type Finding, fail, ok, type Patient, warn } from './doctor.ts'
 
 /** Whether a configured link leads to that port, by whatever name. */
 const leadsTo = async (link: string, port: Port, ports: readonly Port[]): Promise<boolean> => {
+  if (!hasBaudRate(link)) return false // over the network
   if (link.startsWith('usb:'))
     try {
       return portOf(link, ports) === port
@@ -68,9 +70,7 @@ export const ports: Check = {
   run: async (patient) => {
     const found = await listPorts(patient.roots)
     if (found.length === 0) {
-      const needed = patient.config?.edge.sensors.some(
-        ({ enabled, link }) => enabled && !link.includes('://'),
-      )
+      const needed = patient.config?.edge.sensors.some(({ enabled, link }) => enabled && hasBaudRate(link))
       return needed
         ? [
             warn(

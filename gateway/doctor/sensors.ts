@@ -2,6 +2,7 @@
 import type { Device } from '../device.ts'
 import { readDevice } from '../device.ts'
 import { LinkError } from '../link/link.ts'
+import { isListening } from '../link/named.ts'
 import { configuredDevices } from '../station.ts'
 import { checkingSurroundings } from '../surroundings.ts'
 import { type Check, type Finding, fail, inTwo, ok, warn } from './doctor.ts'
@@ -15,7 +16,7 @@ const opens = async ({ opener }: Device, about: string, signal: AbortSignal): Pr
         .on('error', () => undefined)
         .destroy(),
     )
-    return ok(about, `${opener.name} can be opened`)
+    return ok(about, `${opener.name} can be ${isListening(opener.name) ? 'listened on' : 'opened'}`)
   } catch (error) {
     if (error instanceof LinkError && error.code === 'busy')
       return warn(
@@ -54,12 +55,16 @@ const speaks = async (
     return fail(
       about,
       `${name}: ${link.bytes} bytes in ${listenS} s, and no whole frame`,
-      'Check the model and the baud rate; "groundtruth init" finds them out.',
+      isListening(name)
+        ? 'Check the model: udp:// is for packet forwarders, ws:// for Basics Stations.'
+        : 'Check the model and the baud rate; "groundtruth init" finds them out.',
     )
   return fail(
     about,
     `${name}: nothing was heard for ${listenS} s`,
-    'Check power and wiring (TX to RX), or listen longer with --listen SECONDS.',
+    isListening(name)
+      ? 'Give the gateway the address of this computer and this port as its server, or listen longer with --listen SECONDS.'
+      : 'Check power and wiring (TX to RX), or listen longer with --listen SECONDS.',
   )
 }
 

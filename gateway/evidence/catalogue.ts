@@ -2,12 +2,12 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { atomically } from '../journal/sqlite.ts'
-import type { FrameId, Summary } from '../reading/contents.ts'
+import type { FrameId, FrameSpan, Summary } from '../reading/contents.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { KeptRef, StationRecord } from './evidence.ts'
 
 // Raised with the tables below: a catalogue of another version is made again from the journal.
-const version = 2
+const version = 3
 
 // The journal is the record; after a power cut a catalogue that lost its last transactions is caught up from it.
 const schema = `
@@ -24,7 +24,8 @@ const schema = `
   CREATE UNIQUE INDEX IF NOT EXISTS envelopeBySeq ON envelope (station, seq);
   CREATE INDEX IF NOT EXISTS envelopeByTime ON envelope (station, lastMs);
   CREATE TABLE IF NOT EXISTS frame (
-    station TEXT NOT NULL, node TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, node, seq)
+    station TEXT NOT NULL, node TEXT NOT NULL, withheld INTEGER NOT NULL, seq INTEGER NOT NULL,
+    envelope INTEGER NOT NULL, PRIMARY KEY (station, node, withheld, seq)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS refusal (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -61,6 +62,9 @@ export type Link = Pick<Summary, 'hash' | 'prev' | 'withheld' | 'declaredWithhel
 
 type LinkRow = Omit<Link, 'withheld'> & { seq: number; withheld: number }
 
+/** A node's frame, and the envelope that it is in. */
+type FrameRow = { seq: number; envelope: number }
+
 /** Opens or creates the catalogue file. */
 export const openCatalogue = (path: string) => {
   let database = new DatabaseSync(path)
@@ -73,8 +77,13 @@ export const openCatalogue = (path: string) => {
   database.exec(`${schema} PRAGMA user_version = ${version};`)
   const columns = 'idx, station, seq, receivedMs, firstMs, lastMs, readings, withheld'
   const insert = database.prepare('INSERT OR IGNORE INTO envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
-  const addFrame = database.prepare('INSERT OR IGNORE INTO frame VALUES (?, ?, ?)')
-  const frame = database.prepare('SELECT 1 FROM frame WHERE station = ? AND node = ? AND seq = ?')
+  const addFrame = database.prepare('INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?, ?)')
+  const frame = database.prepare(
+    'SELECT 1 FROM frame WHERE station = ? AND node = ? AND withheld IN (0, 1) AND seq = ?',
+  )
+  const inLane = 'SELECT seq, envelope FROM frame WHERE station = ? AND node = ? AND withheld = ?'
+  const frameBefore = database.prepare(`${inLane} AND seq < ? ORDER BY seq DESC LIMIT 1`)
+  const frameFrom = database.prepare(`${inLane} AND seq >= ? ORDER BY seq LIMIT 1`)
   const links = database.prepare(
     'SELECT seq, hash, prev, withheld, declaredWithheld FROM envelope WHERE station = ? AND seq IN (?, ?, ?)',
   )
@@ -108,11 +117,25 @@ export const openCatalogue = (path: string) => {
       const times = [receivedMs, firstMs, lastMs] as const
       const counts = [readings, withheld ? 1 : 0, declaredWithheld] as const
       insert.run(index, station, seq, ...times, ...counts, hash, prev)
-      for (const { node, seq: number } of summary.frames) addFrame.run(station, node, number)
+      for (const { node, seq: number } of summary.frames)
+        addFrame.run(station, node, withheld ? 1 : 0, number, seq)
     },
     /** Whether a frame of a node is in an envelope of that station. */
     hasFrame: (station: string, { node, seq }: FrameId): boolean =>
       frame.get(station, node, seq) !== undefined,
+    /**
+     * Whether the numbers of a node in envelope `envelope` ascend among those that are kept of it in envelopes of the
+     * same lane: older ones in envelopes before, newer ones in envelopes behind, none in between.
+     */
+    ascends: ({ station, seq: envelope, withheld }: Summary, { node, first, last }: FrameSpan): boolean => {
+      const where = [station, node, withheld ? 1 : 0, first] as const
+      const before = frameBefore.get(...where) as FrameRow | undefined
+      const from = frameFrom.get(...where) as FrameRow | undefined
+      return (
+        (before === undefined || before.envelope < envelope) &&
+        (from === undefined || (from.seq > last && from.envelope > envelope))
+      )
+    },
     /** Of the envelopes seq - 1, seq and seq + 1, as far as they are kept. */
     links: (station: string, seq: number): Map<number, Link> =>
       new Map(

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
 import { toHex } from '../reading/bytes.ts'
-import { type FrameId, readingsOf, type Summary, summarise } from '../reading/contents.ts'
+import { readingsOf, type Summary, summarise } from '../reading/contents.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import { stationId } from '../reading/key.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
@@ -11,6 +11,7 @@ import type { AcceptedRange } from '../reading/receipt.ts'
 import { type Refusal, refusalCoded, refusals } from '../reading/refusal.ts'
 import { type Link, openCatalogue } from './catalogue.ts'
 import type { Evidence, RefusedRecord, StationProgress } from './evidence.ts'
+import { frameOrder } from './frame-order.ts'
 
 /** Write side, for the ingest stage alone. Nothing is kept before `commit` resolves. */
 export type Keeper = {
@@ -96,8 +97,6 @@ const summaryOf = (bytes: Uint8Array): Summary | undefined => {
   return contents.ok ? summarise(bytes, decoded.envelope, contents.readings, contents.frames) : undefined
 }
 
-const frameName = (station: string, { node, seq }: FrameId): string => `${station}/${node}/${seq}`
-
 // Rows of the catalogue held beside the records that are read.
 const entriesPerLook = 1000
 
@@ -115,8 +114,7 @@ export const openEvidence = async (options: {
   const ranges = new Map<string, Range[]>()
   /** Appended since the last commit, so that a group is checked against itself. */
   const fresh = new Map<string, Summary>()
-  /** The frames of nodes in them. */
-  const freshFrames = new Set<string>()
+  const order = frameOrder(catalogue)
   let freshEnvelopes: { index: number; receivedMs: number; summary: Summary }[] = []
   /** Changes to the catalogue's stations, made once the journal has them. */
   let freshStations: (() => void)[] = []
@@ -218,7 +216,7 @@ export const openEvidence = async (options: {
     for (const { summary } of batch) {
       ranges.set(summary.station, addRange(rangesOf(summary.station), summary.seq))
       fresh.delete(`${summary.station}/${summary.seq}`)
-      for (const frame of summary.frames) freshFrames.delete(frameName(summary.station, frame))
+      order.settle(summary)
     }
     if (refusedJournal.next - refusedJournal.first > maxRefusedRecords)
       await refusedJournal.trim(refusedJournal.next - maxRefusedRecords)
@@ -286,15 +284,13 @@ export const openEvidence = async (options: {
       const after = links.get(seq + 1)
       if (before && !follows(summary, before)) return 'broken-chain'
       if (after && !follows(after, summary)) return 'broken-chain'
-      const isThere = (frame: FrameId): boolean =>
-        freshFrames.has(frameName(station, frame)) || catalogue.hasFrame(station, frame)
-      return summary.frames.some(isThere) ? 'replayed-frame' : 'new'
+      return order.holds(summary) ? 'new' : 'replayed-frame'
     },
     keep: (bytes, summary, receivedMs) => {
       const index = journal.append(record(kinds.envelope, receivedMs, bytes))
       fresh.set(`${summary.station}/${summary.seq}`, summary)
       freshEnvelopes.push({ index, receivedMs, summary })
-      for (const frame of summary.frames) freshFrames.add(frameName(summary.station, frame))
+      order.add(summary)
     },
     refuse: (refusal) => {
       refusedJournal.append(encodeRefusal(refusal))

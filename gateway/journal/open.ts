@@ -347,14 +347,13 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
       await flushing
       await preparing?.catch(() => {})
       await housekeeping
-      if (spare) {
-        await spare.file.close()
-        await files.remove(join(directory, spareName))
-      }
+      await spare?.file.close()
       for (const segment of segments) {
         await segment.file?.close()
         segment.file = undefined
       }
+      // Last, for a disk that fails may not take it.
+      if (spare) await files.remove(join(directory, spareName))
     }
   }
 

@@ -1,5 +1,5 @@
 /** LoRaWAN gateways that call by WebSocket, as LoRa Basics Station does: a server of the LNS protocol, and its messages. */
-import { createServer, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
@@ -62,6 +62,8 @@ const listen = async (
   { host, port }: { readonly host: string; readonly port: number },
   signal: AbortSignal,
 ) => {
+  // Importing it brings fetch and all that belongs to it, 8 MB: only where it is used.
+  const { createServer } = await import('node:http')
   const server = createServer(
     { headersTimeout: firstWordMs, requestTimeout: firstWordMs },
     (_request, response) => response.writeHead(426, { connection: 'close' }).end(),
@@ -77,7 +79,7 @@ const listen = async (
   } catch (error) {
     server.on('error', () => undefined).close()
     if (signal.aborted) throw signal.reason
-    throw cannotListen(name, error as Error)
+    throw await cannotListen(name, { host, port }, error as Error)
   } finally {
     signal.removeEventListener('abort', onAbort)
     server.off('error', reject)

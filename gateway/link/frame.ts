@@ -81,20 +81,26 @@ const wholeLines = (maxBytes: number) => {
   let skipped = 0
 
   return {
+    // Lines that follow each other are one piece: what is spent on a piece is spent once for all of them.
     push: (chunk: Uint8Array): Uint8Array[] => {
       const pieces: Uint8Array[] = []
       let start = 0
+      let pieceStart = 0
+      const endPiece = (): void => {
+        if (pieceStart < start) pieces.push(chunk.subarray(pieceStart, start))
+      }
       for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, start)) {
         const size = at - start
-        if (dropping || heldBytes + size > maxBytes) skipped += heldBytes + size + 1
-        else {
-          if (heldBytes > 0) pieces.push(held.slice(0, heldBytes))
-          pieces.push(chunk.subarray(start, at + 1))
-        }
+        if (dropping || heldBytes + size > maxBytes) {
+          endPiece()
+          skipped += heldBytes + size + 1
+          pieceStart = at + 1
+        } else if (heldBytes > 0) pieces.push(held.slice(0, heldBytes))
         dropping = false
         heldBytes = 0
         start = at + 1
       }
+      endPiece()
       const rest = chunk.subarray(start)
       if (dropping || heldBytes + rest.length > maxBytes) {
         skipped += heldBytes + rest.length
@@ -110,8 +116,14 @@ const wholeLines = (maxBytes: number) => {
   }
 }
 
+const latin1Bytes = (text: string): Uint8Array => {
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at)
+  return bytes
+}
+
 // ReadlineParser keeps and rescans a line without an end for ever: it only ever sees whole, short lines.
-// It is written and read in turn, so that a line is out before the next bytes are looked at.
+// It is written and read in turn: what was written is out before the next bytes are looked at.
 const liner = ({ maxBytes }: Extract<Framing, { kind: 'lines' }>): Framer => {
   const bounded = wholeLines(maxBytes)
   // Latin-1 carries every byte through its strings unchanged.
@@ -123,7 +135,7 @@ const liner = ({ maxBytes }: Extract<Framing, { kind: 'lines' }>): Framer => {
         for (let line: unknown = parser.read(); line !== null; line = parser.read()) {
           assert(typeof line === 'string')
           const text = line.endsWith('\r') ? line.slice(0, -1) : line
-          if (text !== '') yield new Uint8Array(Buffer.from(text, 'latin1'))
+          if (text !== '') yield latin1Bytes(text)
         }
       }
     },

@@ -153,7 +153,7 @@ export const gwmpPort = (name: string): Opener & { readonly counts: GwmpCounts }
           // It was never bound.
         }
         if (signal.aborted) throw signal.reason
-        throw cannotListen(name, error as Error)
+        throw await cannotListen(name, { host, port }, error as Error)
       } finally {
         signal.removeEventListener('abort', onAbort)
         socket.off('error', reject)

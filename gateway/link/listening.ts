@@ -1,4 +1,5 @@
 /** What links share that listen for gateways, instead of calling a device: their address, and their limits. */
+import { portHolderOf } from './holder.ts'
 import { LinkError, type LinkErrorCode } from './link.ts'
 
 /** Where a link listens. `open` is true where others than this computer can reach it. */
@@ -29,10 +30,17 @@ const explanations: Record<string, readonly [LinkErrorCode, string]> = {
   ENOTFOUND: ['missing', 'has a name that does not resolve. Check its spelling, or use an IP address.'],
 }
 
-/** Why a link cannot listen, in words. */
-export const cannotListen = (name: string, error: Error & { code?: string }): LinkError => {
+/** Why a link cannot listen, in words, and who listens there where that can be seen. */
+export const cannotListen = async (
+  name: string,
+  { host, port }: Pick<ListeningAddress, 'host' | 'port'>,
+  error: Error & { code?: string },
+): Promise<LinkError> => {
   const [code, text] = explanations[error.code ?? ''] ?? ['failed', `failed: ${error.message}`]
-  return new LinkError(code, `link ${name} ${text.replace('. ', '.\n')}`, { cause: error })
+  const kind = name.startsWith('udp:') ? 'udp' : 'tcp'
+  const holder = code === 'busy' ? await portHolderOf({ kind, host, port }) : undefined
+  const words = holder ? text.replace('in use', `in use by ${holder.name} (pid ${holder.pid})`) : text
+  return new LinkError(code, `link ${name} ${words.replace('. ', '.\n')}`, { cause: error })
 }
 
 /** Lets so many things through each second, and a burst of them; `take` is false for what is too much. */

@@ -13,6 +13,12 @@ export type LinkSettings = { readonly baudRate: number }
 export const linkForms =
   'a serial port (/dev/serial/by-id/..., usb:VID:PID), tcp://host:port, udp://127.0.0.1:1700 or ws://127.0.0.1:1887'
 
+/** Whether a link is of this computer's own ports, where a baud rate means something. */
+export const hasBaudRate = (name: string): boolean => !/^(?:tcp|udp|ws):\/\//.test(name)
+
+/** Whether a link waits for gateways to call, instead of opening something that is there. */
+export const isListening = (name: string): boolean => /^(?:udp|ws):\/\//.test(name)
+
 // A device path, or a Windows port; anything with a scheme is an address.
 const serialName = /^(\/[^\0]{1,255}|COM\d{1,3})$/
 

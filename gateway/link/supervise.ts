@@ -3,6 +3,7 @@ import { AssertionError } from 'node:assert'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Decoder, Dialogue, Framing } from '../sensors/sensors.ts'
+import { chunksOf } from './chunks.ts'
 import { framer } from './frame.ts'
 import { LinkError, type LinkErrorCode, type Opener } from './link.ts'
 
@@ -11,6 +12,16 @@ import { LinkError, type LinkErrorCode, type Opener } from './link.ts'
  * that never jumps.
  */
 export type ReceivedFrame = { readonly bytes: Uint8Array; readonly receivedMs: number; readonly atMs: number }
+
+/**
+ * The frames that one piece of the stream completed, received together, to be read once and in order. Each is cut when
+ * it is asked for: where it ends may depend on what the one before it said.
+ */
+export type Received = {
+  readonly frames: Iterable<Uint8Array>
+  readonly receivedMs: number
+  readonly atMs: number
+}
 
 /** What a link has done so far. Counters start at zero when the process starts; times are UTC milliseconds. */
 export type LinkStatus = {
@@ -66,9 +77,10 @@ export type SuperviseOptions = {
   readonly random?: () => number
 }
 
-/** A kept link: its frames, to be read once with `for await`, and what it has done so far. */
+/** A kept link: its frames, to be read once with `for await`, as they came or one by one, and what it has done so far. */
 export type Supervised = {
   readonly status: LinkStatus
+  readonly received: (signal: AbortSignal) => AsyncGenerator<Received, void, void>
   readonly frames: (signal: AbortSignal) => AsyncGenerator<ReceivedFrame, void, void>
 }
 
@@ -163,21 +175,37 @@ export const supervise = ({
     }
   }
 
-  const framesOf = async function* (stream: Duplex): AsyncGenerator<ReceivedFrame, void, void> {
+  let failures = 0
+
+  const receivedOf = async function* (stream: Duplex): AsyncGenerator<Received, void, void> {
     const quiet: Quiet = { sinceMs: clock.steadyMs(), readerBusy: false }
     const heard = { now: (): void => undefined }
     const done = new AbortController()
 
-    // Around each frame that is handed over, plainly: a generator of its own would cost more than all the rest.
-    const giving = (receivedMs: number): void => {
-      status.frames += 1
-      status.lastFrameMs = receivedMs
+    // A framing's own mistake is told where those of the wire are, not to who reads the frames.
+    let mistake: { readonly error: unknown } | undefined
+    const counted = function* (cut: Iterable<Uint8Array>, receivedMs: number): Generator<Uint8Array> {
+      try {
+        for (const bytes of cut) {
+          failures = 0
+          status.trouble = null
+          status.frames += 1
+          status.lastFrameMs = receivedMs
+          yield bytes
+          quiet.sinceMs = clock.steadyMs()
+          heard.now()
+        }
+      } catch (error) {
+        mistake = { error }
+      }
+    }
+    const giving = (cut: Iterable<Uint8Array>, receivedMs: number, atMs: number): Received => {
       quiet.readerBusy = true
+      return { frames: counted(cut, receivedMs), receivedMs, atMs }
     }
     const given = (): void => {
-      quiet.sinceMs = clock.steadyMs()
       quiet.readerBusy = false
-      heard.now()
+      if (mistake !== undefined) throw mistake.error
     }
 
     // A driver's own mistake is no trouble of the wire: it ends the link, and is told as what it is.
@@ -188,35 +216,29 @@ export const supervise = ({
     try {
       if (session) {
         for await (const bytes of session(stream, done.signal)) {
-          const receivedMs = clock.utcMs()
           status.bytes += bytes.length
-          giving(receivedMs)
-          yield { bytes, receivedMs, atMs: clock.steadyMs() }
+          yield giving([bytes], clock.utcMs(), clock.steadyMs())
           given()
         }
         return
       }
       const cutter = framer(framing)
       const skippedBefore = status.skippedBytes
+      const chunks = chunksOf(stream)
       converse(stream, heard, done.signal).catch(failed)
-      for await (const chunk of stream as AsyncIterable<Uint8Array>) {
-        const receivedMs = clock.utcMs()
-        const atMs = clock.steadyMs()
+      for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
         status.bytes += chunk.length
-        for (const bytes of cutter.push(chunk)) {
-          giving(receivedMs)
-          yield { bytes, receivedMs, atMs }
-          given()
-        }
+        yield giving(cutter.push(chunk), clock.utcMs(), clock.steadyMs())
         status.skippedBytes = skippedBefore + cutter.skippedBytes()
+        given()
       }
     } finally {
       done.abort()
     }
   }
 
-  const frames = async function* (signal: AbortSignal): AsyncGenerator<ReceivedFrame, void, void> {
-    for (let failures = 0; !signal.aborted; failures += 1) {
+  const received = async function* (signal: AbortSignal): AsyncGenerator<Received, void, void> {
+    for (failures = 0; !signal.aborted; failures += 1) {
       let stream: Duplex | undefined
       const onAbort = (): void => void stream?.destroy()
       try {
@@ -226,11 +248,7 @@ export const supervise = ({
         changed()
         signal.addEventListener('abort', onAbort, { once: true })
         if (signal.aborted) return
-        for await (const frame of framesOf(stream)) {
-          failures = 0
-          status.trouble = null
-          yield frame
-        }
+        for await (const some of receivedOf(stream)) yield some
         if (!signal.aborted) throw ended(opener.name)
       } catch (error) {
         if (signal.aborted) return
@@ -256,5 +274,10 @@ export const supervise = ({
     }
   }
 
-  return { status, frames }
+  const frames = async function* (signal: AbortSignal): AsyncGenerator<ReceivedFrame, void, void> {
+    for await (const { frames: some, receivedMs, atMs } of received(signal))
+      for (const bytes of some) yield { bytes, receivedMs, atMs }
+  }
+
+  return { status, received, frames }
 }

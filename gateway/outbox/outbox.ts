@@ -124,6 +124,9 @@ export const defaultMaxBytes = 96 * 1024 * 1024
 // Beyond this share of the budget, a commit waits for the thinning.
 const patientFactor = 1.125
 
+// Envelopes kept in memory too until they are sent, so that what goes out at once is not read back from the disk.
+const keptUnsent = 16
+
 // A disk that cannot be read now is asked again after this long.
 const unreadableMs = 1_000
 
@@ -143,6 +146,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const fresh = new Set<number>()
   const backlog = new Set<number>()
   const uncommitted: number[] = []
+  const unsent = new Map<number, Uint8Array>()
   let head: Outbox['head'] = { seq: 0, hash: noPrevious, withheld: 0 }
   let held = 0
   let lost = 0
@@ -164,6 +168,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     flying.delete(seq)
     fresh.delete(seq)
     backlog.delete(seq)
+    unsent.delete(seq)
   }
 
   const requeueLate = (): void => {
@@ -267,6 +272,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     const hash = envelopeHash(envelope)
     pending.set(seq, { index: journal.append(envelope), hash })
     uncommitted.push(seq)
+    if (unsent.size < keptUnsent) unsent.set(seq, envelope)
     head = { seq, hash, withheld }
   }
 
@@ -438,8 +444,12 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         backlog.delete(seq)
         const entry = pending.get(seq)
         if (entry === undefined) continue
-        flying.set(seq, { sentMs: now() })
-        if (late) nextBacklogMs = now() + backlogIntervalMs
+        const sentMs = now()
+        flying.set(seq, { sentMs })
+        if (late) nextBacklogMs = sentMs + backlogIntervalMs
+        const kept = unsent.get(seq)
+        unsent.delete(seq)
+        if (kept !== undefined) return { seq, bytes: kept, backlog: late }
         const bytes = await journal.get(entry.index)
         if (bytes === null) {
           flying.delete(seq)
@@ -491,6 +501,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       flying.clear()
       fresh.clear()
       backlog.clear()
+      unsent.clear()
       for (const seq of again) backlog.add(seq)
     },
     get status() {

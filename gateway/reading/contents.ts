@@ -62,6 +62,17 @@ export const spanOf = (
 /** A node's frame by its number: with the station it names what must not be there twice. */
 export type FrameId = { readonly node: string; readonly seq: number }
 
+/** The numbers of one node's frames in one envelope, where they ascend: the first and the last of them. */
+export type FrameSpan = { readonly node: string; readonly first: number; readonly last: number }
+
+/** What an envelope holds of each node. */
+export const frameSpans = (frames: readonly FrameId[]): FrameSpan[] =>
+  [...Map.groupBy(frames, ({ node }) => node)].map(([node, own]) => ({
+    node,
+    first: own[0]!.seq,
+    last: own.at(-1)!.seq,
+  }))
+
 /**
  * What is kept of an envelope beside its bytes: who, which, when, how much, whether it may be handed out, and which frames
  * of nodes are in it. `declaredWithheld` is the signer's own count of those that may not, up to this one.

@@ -7,6 +7,9 @@
  *     ..     payload (node-payload.ts)
  *     last   64 bytes of signature
  *
+ * Ten readings of three quantities, each five minutes, are 110 to 114 bytes, and five are 100 to 104; nodes.cddl has the
+ * table, and what fits which region.
+ *
  * What is signed is a COSE_Sign1 (RFC 9052), tagged 18, deterministic: protected header { 1: -19, 3: content type,
  * 4: the 16-byte key id, -70001: sequence number }, nothing unprotected, external_aad the network id. Only what a
  * station knows already stays off the air, so that it can put the whole message together again, byte for byte.
@@ -69,8 +72,9 @@ const protectedHeader = (kid: Uint8Array, seq: number): Uint8Array =>
     .finish()
 
 /**
- * Signs readings, oldest first, for the air. `seq` must never be used again by this key. Throws RangeError for what
- * cannot be carried; whether the region lets so many bytes pass is the radio's to say.
+ * Signs readings, oldest first, for the air. `seq` must be above all that this key has used, also after a restart: a node
+ * keeps it where no power cut reaches (nodes.cddl says how). Throws RangeError for what cannot be carried; whether the
+ * region lets so many bytes pass is the radio's to say.
  */
 export const signNodeFrame = (
   readings: readonly NodeReading[],

@@ -40,7 +40,7 @@ export const refusals = {
   'replayed-frame': {
     code: 17,
     again: false,
-    text: 'a frame inside was in another envelope of this station, or is older than one before it',
+    text: 'a frame inside was in another envelope of this station, or its number is lower than one before it',
   },
 } as const satisfies Record<string, { code: number; again: boolean; text: string }>
 

@@ -8,8 +8,8 @@ export type BrokerOptions = {
   readonly url: string
   readonly clientId: string
   readonly username: string
-  /** Asked for at every connection: the token is short-lived. */
-  readonly password: () => string
+  /** Asked for at every connection, with UTC as the station knows it: the token is short-lived. */
+  readonly password: (nowMs: number) => string
   /** PEM of a private certificate authority, for brokers with their own. */
   readonly ca?: string
 }
@@ -20,12 +20,12 @@ const keepaliveS = 30
 /** A connector for the relay. MQTT.js keeps its queue in memory and loses it; ours is the outbox, so its is not used. */
 export const mqttConnector =
   (options: BrokerOptions): Connect =>
-  (will, signal) =>
+  (will, signal, nowMs) =>
     new Promise((resolve, reject) => {
       const client = mqtt.connect(options.url, {
         clientId: options.clientId,
         username: options.username,
-        password: options.password(),
+        password: options.password(nowMs),
         clean: true,
         keepalive: keepaliveS,
         connectTimeout: connectTimeoutMs,
@@ -50,6 +50,8 @@ export const mqttConnector =
       signal.addEventListener('abort', abort, { once: true })
       void closed.then((reason) => {
         signal.removeEventListener('abort', abort)
+        // MQTT.js keeps what was published and not acknowledged for a next connection: there is none, so it fails now.
+        client.end(true)
         reject(reason)
       })
       client.on('error', (error) => {

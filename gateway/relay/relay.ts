@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Outbox } from '../outbox/outbox.ts'
 import { verifyReceipt } from '../reading/receipt.ts'
 import type { Refusal } from '../reading/refusal.ts'
-import { type BrokerError, type BrokerErrorCode, brokerErrorCode } from './broker-error.ts'
+import { BrokerError, type BrokerErrorCode, brokerErrorCode } from './broker-error.ts'
 
 /** One connection to a broker, ended by its own fault (`closed` resolves) or by `close`. */
 export type Session = {
@@ -14,10 +14,14 @@ export type Session = {
   close(): Promise<void>
 }
 
-/** Opens a connection; rejects with a `BrokerError`. `will` is published retained should it break. */
+/**
+ * Opens a connection; rejects with a `BrokerError`. `will` is published retained should it break; `nowMs` is UTC as this
+ * station knows it, for what it shows to get in: the system's clock may stand elsewhere.
+ */
 export type Connect = (
   will: { readonly topic: string; readonly payload: string },
   signal: AbortSignal,
+  nowMs: number,
 ) => Promise<Session>
 
 export type RelayStatus = {
@@ -53,8 +57,20 @@ const statusIntervalMs = 60_000
 // What has changed is told soon, but a wire with a loose contact must not flood the broker.
 const statusSoonMs = 2_000
 
+// A broker that lets a station in and then answers nothing is left after this long.
+const answerMs = 30_000
+
 // A station that stops says so, but waits no longer than this to be heard.
 const goodbyeMs = 2_000
+
+/** What a promise gives, or an `AbortError` when the signal aborts first: whoever waits for a broker must not hang on it. */
+const unlessAborted = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const aborted = () => reject(signal.reason)
+  if (signal.aborted) aborted()
+  signal.addEventListener('abort', aborted, { once: true })
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', aborted))
+}
 
 /**
  * Runs until aborted. Publishes the station's status (which carries its public key) first, then envelopes as the
@@ -98,7 +114,7 @@ export const createRelay = (deps: {
 
   const session = async (signal: AbortSignal): Promise<void> => {
     const offline = JSON.stringify({ state: 'offline' })
-    const link = await deps.connect({ topic: topics.status, payload: offline }, signal)
+    const link = await deps.connect({ topic: topics.status, payload: offline }, signal, now())
     const ended = new AbortController()
     const over = AbortSignal.any([signal, ended.signal])
     const broken = link.closed.then((reason) => {
@@ -126,8 +142,8 @@ export const createRelay = (deps: {
       }, statusSoonMs)
     }
     try {
-      const hubKey = await deps.hubKey(link, over)
-      await link.subscribe(topics.receipt, (payload) => {
+      const hubKey = await unlessAborted(deps.hubKey(link, over), over)
+      const receive = (payload: Uint8Array): void => {
         const verified = verifyReceipt(payload, network, hubKey)
         if (!verified.ok) {
           badReceipts++
@@ -150,8 +166,14 @@ export const createRelay = (deps: {
             lastError = String(error)
             ended.abort()
           })
-      })
-      await tellStatus()
+      }
+      const impatient = setTimeout(() => {
+        ended.abort(new BrokerError('lost', `the broker has not answered for ${answerMs / 1000} s`))
+      }, answerMs)
+      over.addEventListener('abort', () => clearTimeout(impatient), { once: true })
+      await unlessAborted(link.subscribe(topics.receipt, receive), over)
+      await unlessAborted(tellStatus(), over)
+      clearTimeout(impatient)
       for (;;) {
         const { bytes } = await outbox.next(over)
         published++

@@ -73,8 +73,11 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
 const millimetresPerClick = { '0.01in': 0.254, '0.2mm': 0.2, '0.1mm': 0.1 } as const
 
 const schema = z.strictObject({
-  intervalS: z.number().min(2).max(3600).default(10),
-  rainClick: z.enum(['0.01in', '0.2mm', '0.1mm'], 'expected 0.01in, 0.2mm or 0.1mm').default('0.2mm'),
+  intervalS: z.number().min(2).max(3600).default(10).describe('Seconds between questions.'),
+  rainClick: z
+    .enum(['0.01in', '0.2mm', '0.1mm'], 'expected 0.01in, 0.2mm or 0.1mm')
+    .default('0.2mm')
+    .describe('Rain for one tip of its collector: a jumper that no packet tells.'),
 })
 
 const decodeWith =

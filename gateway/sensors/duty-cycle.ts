@@ -12,8 +12,13 @@ const leastRestS = 10
 export const dutyCycleSetting = (warmUpS: number) =>
   z
     .strictObject({
-      everyS: z.number().min(1).max(86_400),
-      measureS: z.number().min(1).max(3600).default(10),
+      everyS: z.number().min(1).max(86_400).describe('Seconds from one waking to the next.'),
+      measureS: z
+        .number()
+        .min(1)
+        .max(3600)
+        .default(10)
+        .describe('Seconds for which values count once it is warm.'),
     })
     .refine(
       ({ everyS, measureS }) => everyS >= warmUpS + measureS + leastRestS,

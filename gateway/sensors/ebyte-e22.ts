@@ -73,8 +73,11 @@ const framingOf = (rssi: boolean): Framing => ({ kind: 'cut', maxBytes, cut: cut
 
 const schema = z.strictObject({
   ...p2pSettings,
-  rssi: z.boolean('expected true or false').default(false),
-  radio: knownRadio.optional(),
+  rssi: z
+    .boolean('expected true or false')
+    .default(false)
+    .describe('Whether the module puts a byte of signal strength behind each message (REG3, bit 7).'),
+  radio: knownRadio.optional().describe('How its radio was set, to be told with each reading.'),
 })
 
 const configure = (settings: Settings): Decoder => {

@@ -30,10 +30,17 @@ const answerMs = 1_000
 const tubes = { M4011: 0.0065, J305: 0.0065, 'SBM-20': 0.0057 } as const
 
 const schema = z.strictObject({
-  intervalS: z.number().min(1).max(3600).default(60),
-  /** For a dose rate beside the counts: the tube, or its own factor. */
-  tube: z.enum(Object.keys(tubes) as (keyof typeof tubes)[], 'expected M4011, J305 or SBM-20').optional(),
-  uSvPerCpm: z.number().positive().max(1).optional(),
+  intervalS: z.number().min(1).max(3600).default(60).describe('Seconds between questions.'),
+  tube: z
+    .enum(Object.keys(tubes) as (keyof typeof tubes)[], 'expected M4011, J305 or SBM-20')
+    .optional()
+    .describe('Its tube, for a dose rate beside the counts.'),
+  uSvPerCpm: z
+    .number()
+    .positive()
+    .max(1)
+    .optional()
+    .describe('µSv/h for one count per minute, where the tube is another.'),
 })
 
 // `rest`: a version has come, of 14 or 15 characters; what is still to come of it must not be taken for counts.

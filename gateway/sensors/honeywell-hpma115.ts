@@ -36,7 +36,9 @@ const commands = {
 // Datasheet: 6 s until the first value may be used.
 const startUpMs = 6_000
 
-const schema = z.strictObject({ intervalS: z.number().min(1).max(3600).default(1) })
+const schema = z.strictObject({
+  intervalS: z.number().min(1).max(3600).default(1).describe('Seconds between questions.'),
+})
 
 const check = (bytes: Uint8Array, start: number, end: number): number => -sum(bytes, start, end - 1) & 0xff
 

@@ -54,7 +54,7 @@ const setupOf = (radio: RadioSettings | undefined): Order[] => [
 const schema = z.strictObject({
   ...p2pSettings,
   // The module's test mode knows one coding rate, 4/5.
-  radio: radioSettings.omit({ codingRate: true }).optional(),
+  radio: radioSettings.omit({ codingRate: true }).optional().describe('How the radio is to be set.'),
 })
 
 const configure = (settings: Settings): Decoder => {

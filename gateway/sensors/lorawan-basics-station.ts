@@ -108,7 +108,10 @@ const radioOf = (message: unknown, region: RegionName): Radio => {
 }
 
 const schema = z.strictObject({
-  region: z.enum(regionNames, `expected ${regionNames.join(', ')}`).default('EU868'),
+  region: z
+    .enum(regionNames, `expected ${regionNames.join(', ')}`)
+    .default('EU868')
+    .describe('Frequencies that gateways are told to listen to.'),
   devices: deviceList,
   ...uplinkSettings,
 })

@@ -22,15 +22,35 @@ const device = z
     name: z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,40}$/, 'expected a name of at most 40 letters, digits, _ and -')
-      .optional(),
-    devAddr: digits(8, 'expected an address of 8 hexadecimal digits').optional(),
-    devEui: digits(16, 'expected an EUI of 16 hexadecimal digits').optional(),
-    nwkSKey: key.optional(),
-    appSKey: key.optional(),
-    appKey: key.optional(),
-    keyFile: z.string('expected the path of a file').min(1).max(300).optional(),
-    /** Raised by one when an ABP device has begun to count its frames anew; what was counted before is forgotten. */
-    counterEpoch: z.int('expected a whole number').min(0).max(1_000_000).default(0),
+      .optional()
+      .describe('Its name, in place of its EUI or address.'),
+    devAddr: digits(8, 'expected an address of 8 hexadecimal digits')
+      .optional()
+      .describe('Address of its session, 8 hexadecimal digits.'),
+    devEui: digits(16, 'expected an EUI of 16 hexadecimal digits')
+      .optional()
+      .describe('Its EUI, 16 hexadecimal digits.'),
+    nwkSKey: key.optional().describe('Network key of its session, 32 hexadecimal digits.'),
+    appSKey: key.optional().describe('Application key of its session, 32 hexadecimal digits.'),
+    appKey: key.optional().describe('Key with which it joins, to check its requests; 32 hexadecimal digits.'),
+    keyFile: z
+      .string('expected the path of a file')
+      .min(1)
+      .max(300)
+      .optional()
+      .describe('File that only its owner may read, with the keys as a JSON object.'),
+    counterEpoch: z
+      .int('expected a whole number')
+      .min(0)
+      .max(1_000_000)
+      .default(0)
+      .describe('Raise it by one when the device counts its frames anew; what was counted is forgotten.'),
+    counterFrom: z
+      .int('expected a whole number')
+      .min(0)
+      .max(0xffff_ffff)
+      .default(0)
+      .describe('Frames that it had counted when it was first heard here, where they were over a million.'),
     ...nodePayloadSettings,
   })
   .refine(
@@ -43,6 +63,7 @@ export const deviceList = z
   .array(device, 'expected a list of devices')
   .max(1000, 'expected at most 1000 devices')
   .default([])
+  .describe('The devices that may be heard, with the keys of their sessions.')
 
 const keysInFile = z.strictObject({
   nwkSKey: key.optional(),
@@ -57,6 +78,8 @@ export type Session = {
   readonly nwkSKey: Buffer
   readonly appSKey: Buffer
   readonly counter: string
+  /** No frame before this one is looked for while none has been counted. */
+  readonly counterFrom: number
 }
 
 /** A device whose join requests can be checked. */
@@ -104,7 +127,7 @@ export const devicesOf = (
   const joiners = new Map<string, Joiner>()
   const nodes = new Set<string>()
   const nodeSettings = new Map<string, Settings>()
-  for (const [at, { name, devAddr, devEui, keyFile, counterEpoch, ...rest }] of list.entries()) {
+  for (const [at, { name, devAddr, devEui, keyFile, counterEpoch, counterFrom, ...rest }] of list.entries()) {
     const node = name ?? devEui ?? devAddr!
     const place = `${model}: setting "devices.${at}"`
     if (nodes.has(node)) throw new Error(`${place}: there is another device called ${node}.\nRename one.`)
@@ -128,6 +151,7 @@ export const devicesOf = (
         nwkSKey: Buffer.from(nwkSKey, 'hex'),
         appSKey: Buffer.from(appSKey, 'hex'),
         counter: `lorawan-${devAddr}-${session}-${counterEpoch}`,
+        counterFrom,
       }
       sessions.set(devAddr, [...(sessions.get(devAddr) ?? []), one])
     } else if (devEui === undefined || appKey === undefined)

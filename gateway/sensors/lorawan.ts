@@ -54,9 +54,16 @@ const attempt = <Result>(make: () => Result): Result | undefined => {
 const isWhole = (packet: Packet, nwkSKey: Buffer, counter: number): boolean =>
   attempt(() => loraPacket.verifyMIC(packet, nwkSKey, undefined, upperHalf(counter))) === true
 
-/** Counters that a frame may mean by its lower 16 bits, the likeliest first, all above `last`. */
-const candidates = (last: number | undefined, low: number): number[] => {
-  if (last === undefined) return Array.from({ length: firstRollovers }, (_, upper) => upper * 65_536 + low)
+/**
+ * Counters that a frame may mean by its lower 16 bits, the likeliest first, all above `last`; where none is known, `from`
+ * and above.
+ */
+const candidates = (last: number | undefined, low: number, from: number): number[] => {
+  if (last === undefined)
+    return Array.from(
+      { length: firstRollovers },
+      (_, upper) => (Math.floor(from / 65_536) + upper) * 65_536 + low,
+    ).filter((one) => one >= from && one <= 0xffff_ffff)
   const same = last - (last % 65_536) + low
   const next = same > last ? same : same + 65_536
   return next > 0xffff_ffff ? [] : [next]
@@ -118,7 +125,9 @@ export const lorawan = ({ sessions, joiners }: Devices, counters: Counters): Lor
 
     for (const session of listed) {
       const last = counters.get(session.counter)
-      const counter = candidates(last, low).find((one) => isWhole(packet, session.nwkSKey, one))
+      const counter = candidates(last, low, session.counterFrom).find((one) =>
+        isWhole(packet, session.nwkSKey, one),
+      )
       if (counter !== undefined) {
         // A counter that is not on disk would let the same frame in again after a restart.
         if (!keep(session, counter))
@@ -135,7 +144,16 @@ export const lorawan = ({ sessions, joiners }: Devices, counters: Counters): Lor
         return control(`${session.node} was heard again by another gateway`)
       return refused('replay', `frame ${before} of ${session.node} is not newer than ${last}`)
     }
-    return refused('checksum', `MIC of a frame of ${devAddr} is wrong`)
+    // The counter is part of what the MIC is of: where it is far from what was expected, good keys look wrong.
+    const counted = listed.some((session) => counters.get(session.counter) !== undefined)
+    return refused(
+      'checksum',
+      `MIC of a frame of ${devAddr} is wrong: it has other keys, or its counter ${
+        counted
+          ? 'began anew or went far ahead (raise "counterEpoch" of the device by one)'
+          : `is past ${firstRollovers * 65_536} (set "counterFrom" of the device to what it has counted)`
+      }`,
+    )
   }
 
   return (phy, radio, atMs) => {

@@ -77,7 +77,10 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
   return { kind: 'frame', start, end: Math.min(magicAt(bytes, start + 2), end) }
 }
 
-const schema = z.strictObject({ ...uplinkSettings, radio: knownRadio.optional() })
+const schema = z.strictObject({
+  ...uplinkSettings,
+  radio: knownRadio.optional().describe('How its radio was set, to be told with each reading.'),
+})
 
 const configure = (settings: Settings): Decoder => {
   const { nodes, radio } = checked(model, schema, settings)

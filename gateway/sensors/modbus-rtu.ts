@@ -173,18 +173,25 @@ export const busDecoder = (
 
 const tableNames = Object.keys(registerTables) as TableName[]
 const schema = z.strictObject({
-  intervalS: z.number().min(0.2).max(3600).default(10),
-  /** How long an answer may take. */
-  timeoutMs: z.int().min(20).max(10_000).default(500),
+  intervalS: z.number().min(0.2).max(3600).default(10).describe('Seconds between rounds of questions.'),
+  timeoutMs: z.int().min(20).max(10_000).default(500).describe('Milliseconds that an answer may take.'),
   devices: z
     .array(
       z.strictObject({
-        unit: z.int('expected a unit from 1 to 247').min(1).max(247),
-        name: z.string().regex(idPattern, 'expected letters, digits, _ and -').max(40),
-        table: z.union(
-          [z.enum(tableNames), z.array(registerRow).min(1).max(32)],
-          `expected ${tableNames.join(', ')}, or a list of registers`,
-        ),
+        unit: z.int('expected a unit from 1 to 247').min(1).max(247).describe('Its address on the bus.'),
+        name: z
+          .string()
+          .regex(idPattern, 'expected letters, digits, _ and -')
+          .max(40)
+          .describe('Its name, behind that of the bus.'),
+        table: z
+          .union(
+            [z.enum(tableNames), z.array(registerRow).min(1).max(32)],
+            `expected ${tableNames.join(', ')}, or a list of registers`,
+          )
+          .describe(
+            'What is in its registers: a table that is known, or a list of { fc, address, quantity, ... }.',
+          ),
       }),
       'expected a list of devices',
     )
@@ -193,7 +200,8 @@ const schema = z.strictObject({
     .refine(
       (devices) => new Set(devices.map(({ name }) => name)).size === devices.length,
       'expected names that are there once',
-    ),
+    )
+    .describe('The devices on the bus.'),
 })
 
 const exampleSettings = { devices: [{ unit: 1, name: 'attic', table: 'xy-md02' }] } as const

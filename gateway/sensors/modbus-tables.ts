@@ -12,16 +12,26 @@ const quantity = z
 
 /** One value: where it stands, how it is written, and what it means; value = written * scale + offset. */
 export const registerRow = z.strictObject({
-  fc: z.union([z.literal(3), z.literal(4)], 'expected 3 (holding) or 4 (input registers)'),
-  address: z.int('expected an address from 0').min(0).max(65_535),
-  type: z.enum(['i16', 'u16', 'i32', 'u32', 'f32'], 'expected i16, u16, i32, u32 or f32').default('i16'),
-  /** For types of two registers: which comes first. */
-  wordOrder: z.enum(['high-first', 'low-first'], 'expected high-first or low-first').default('high-first'),
-  scale: z.number().default(1),
-  offset: z.number().default(0),
-  quantity,
-  /** Written values that mean that there is none. */
-  invalid: z.array(z.number()).max(16).default([]),
+  fc: z
+    .union([z.literal(3), z.literal(4)], 'expected 3 (holding) or 4 (input registers)')
+    .describe('Function code: 3 for holding, 4 for input registers.'),
+  address: z
+    .int('expected an address from 0')
+    .min(0)
+    .max(65_535)
+    .describe('Address of the first register, from 0.'),
+  type: z
+    .enum(['i16', 'u16', 'i32', 'u32', 'f32'], 'expected i16, u16, i32, u32 or f32')
+    .default('i16')
+    .describe('How the value is written; 32 bits take two registers.'),
+  wordOrder: z
+    .enum(['high-first', 'low-first'], 'expected high-first or low-first')
+    .default('high-first')
+    .describe('Which of two registers comes first.'),
+  scale: z.number().default(1).describe('What the written value is multiplied with.'),
+  offset: z.number().default(0).describe('What is added then, in the unit of the quantity.'),
+  quantity: quantity.describe('Name of a quantity.'),
+  invalid: z.array(z.number()).max(16).default([]).describe('Written values that mean that there is none.'),
 })
 
 export type Row = z.output<typeof registerRow>

@@ -67,7 +67,7 @@ const schema = z
       .enum(['active', 'query'], 'expected active or query')
       .default('active')
       .describe('query: it speaks only when asked, every `intervalS`; active: once a second by itself.'),
-    intervalS: z.number().min(3).max(3600).default(60),
+    intervalS: z.number().min(3).max(3600).default(60).describe('Seconds between questions in mode query.'),
     workPeriodMin: z
       .int('expected whole minutes from 0 to 30')
       .min(0)

@@ -19,14 +19,19 @@ export const p2pSettings = {
   ...uplinkSettings,
   address: z
     .enum(['none', 'first-byte', 'first-two-bytes'], 'expected none, first-byte or first-two-bytes')
-    .default('none'),
+    .default('none')
+    .describe('Where the number of the node stands in a payload; with none, all is of one node.'),
 }
 
 const number = (expected: string, min: number, max: number) =>
   z.number(expected).min(min, expected).max(max, expected)
 
-const frequencyMHz = number('expected a frequency in MHz from 137 to 1020', 137, 1020)
-const spreadingFactor = number('expected a spreading factor from 7 to 12', 7, 12).int()
+const frequencyMHz = number('expected a frequency in MHz from 137 to 1020', 137, 1020).describe(
+  'Frequency in MHz, such as 868.1.',
+)
+const spreadingFactor = number('expected a spreading factor from 7 to 12', 7, 12)
+  .int()
+  .describe('Spreading factor, 7 (fast) to 12 (far).')
 
 /**
  * How a modem's radio is to be set; nodes must be set alike. Without it the modem keeps what it has. The gateway only
@@ -35,11 +40,18 @@ const spreadingFactor = number('expected a spreading factor from 7 to 12', 7, 12
 export const radioSettings = z.strictObject({
   frequencyMHz,
   spreadingFactor: spreadingFactor.default(7),
-  bandwidthKHz: z.literal([125, 250, 500], 'expected 125, 250 or 500').default(125),
-  /** 5 is 4/5, 8 is 4/8. */
-  codingRate: number('expected a coding rate from 5 (4/5) to 8 (4/8)', 5, 8).int().default(5),
-  /** Symbols. */
-  preamble: number('expected a preamble from 6 to 65535 symbols', 6, 65_535).int().default(8),
+  bandwidthKHz: z
+    .literal([125, 250, 500], 'expected 125, 250 or 500')
+    .default(125)
+    .describe('Bandwidth in kHz.'),
+  codingRate: number('expected a coding rate from 5 (4/5) to 8 (4/8)', 5, 8)
+    .int()
+    .default(5)
+    .describe('Coding rate: 5 is 4/5, 8 is 4/8.'),
+  preamble: number('expected a preamble from 6 to 65535 symbols', 6, 65_535)
+    .int()
+    .default(8)
+    .describe('Preamble in symbols.'),
 })
 
 export type RadioSettings = z.output<typeof radioSettings>

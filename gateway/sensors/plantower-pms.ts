@@ -88,7 +88,10 @@ const warmUpS = 30
 
 const schema = z.strictObject({
   dutyCycle: dutyCycleSetting(warmUpS).describe('Sleep between measurements, in seconds.'),
-  variant: z.enum(variants, `expected one of ${variants.join(', ')}`).optional(),
+  variant: z
+    .enum(variants, `expected one of ${variants.join(', ')}`)
+    .optional()
+    .describe('Which one it is, where its frames alone do not tell: a PMS5003T looks like a PMS5003.'),
 })
 
 const commands = {

@@ -59,7 +59,10 @@ const setupOf = (radio: RadioSettings | undefined): Order[] => [
   listen,
 ]
 
-const schema = z.strictObject({ ...p2pSettings, radio: radioSettings.optional() })
+const schema = z.strictObject({
+  ...p2pSettings,
+  radio: radioSettings.optional().describe('How the radio is to be set.'),
+})
 
 const configure = (settings: Settings): Decoder => {
   const { address, radio } = checked(model, schema, settings)

@@ -56,7 +56,10 @@ const setupOf = (radio: RadioSettings | undefined): Order[] => [
   { command: 'at+set_config=lorap2p:transfer_mode:1', answer: ok },
 ]
 
-const schema = z.strictObject({ ...p2pSettings, radio: radioSettings.optional() })
+const schema = z.strictObject({
+  ...p2pSettings,
+  radio: radioSettings.optional().describe('How the radio is to be set.'),
+})
 
 const configure = (settings: Settings): Decoder => {
   const { address, radio } = checked(model, schema, settings)

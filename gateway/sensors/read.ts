@@ -20,6 +20,9 @@ export type Refusal = {
  */
 export type Told = { readonly ownMs?: number; readonly backlog?: boolean; readonly isFix?: boolean }
 
+/** What most devices say of the time: nothing. */
+export const nothingTold: Told = {}
+
 /** What one frame came to; `told` has one for each reading, in the same order. */
 export type Read = {
   readonly readings: readonly Reading[]
@@ -89,13 +92,15 @@ export const decoderOf = (driver: Driver, settings: Settings, surroundings: Surr
 
 /**
  * Readings and refusals from a frame's outcomes. The sensor's id is `sensorId`, or `sensorId-node` for a node
- * behind it; time is the device's own where it knows it, and otherwise `receivedMs`. Controls give neither.
+ * behind it; time is the device's own where it knows it, and otherwise `receivedMs`. Controls give neither. `signing`
+ * says which sensors are nodes that sign: nothing else is taken under their ids, however it came to that id.
  */
 export const toReadings = (
   model: string,
   sensorId: string,
   outcomes: readonly Outcome[],
   receivedMs: number,
+  signing: (sensor: string) => boolean = () => false,
 ): Read => {
   const readings: Reading[] = []
   const told: Told[] = []
@@ -118,11 +123,17 @@ export const toReadings = (
     const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
+    else if (signing(sensor))
+      refuse(
+        sensor,
+        'unsigned',
+        `${sensor} is a node that signs, and this is not signed: anybody may have sent it`,
+      )
     else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
     else {
       const own = isMoment(outcome.timeMs)
         ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }
-        : {}
+        : nothingTold
       told.push(own)
       readings.push({
         sensor,

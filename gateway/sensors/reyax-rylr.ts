@@ -107,20 +107,30 @@ const range = (name: string, min: number, max: number) => {
 }
 
 const schema = z.strictObject({
-  address: range('an address', 0, 65_535).optional(),
-  networkId: range('a network id', 0, 18).optional(),
-  bandHz: range('a frequency in hertz', 137_000_000, 1_020_000_000).optional(),
+  address: range('an address', 0, 65_535)
+    .optional()
+    .describe('Address that the modem is given; it keeps its own where this is not set.'),
+  networkId: range('a network id', 0, 18)
+    .optional()
+    .describe('Network that the modem listens to; nodes must have the same.'),
+  bandHz: range('a frequency in hertz', 137_000_000, 1_020_000_000)
+    .optional()
+    .describe('Frequency in hertz, such as 868500000.'),
   parameter: z
     .string()
     .regex(
       /^\d{1,2},\d{1,2},\d,\d{1,2}$/,
       'expected "spreading,bandwidth,coding,preamble" such as "9,7,1,12"',
     )
-    .optional(),
+    .optional()
+    .describe(
+      'Spreading factor, bandwidth, coding rate and preamble, as AT+PARAMETER takes them: "9,7,1,12".',
+    ),
   password: z
     .string()
     .regex(/^(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{32})$/, 'expected 8 (RYLR998) or 32 (RYLR896) hexadecimal digits')
-    .optional(),
+    .optional()
+    .describe('Password of the network, as AT+CPIN takes it; nodes must have the same.'),
   ...uplinkSettings,
 })
 

@@ -60,7 +60,10 @@ const setupOf = (radio: RadioSettings | undefined): Order[] => [
   listen,
 ]
 
-const schema = z.strictObject({ ...p2pSettings, radio: radioSettings.optional() })
+const schema = z.strictObject({
+  ...p2pSettings,
+  radio: radioSettings.optional().describe('How the radio is to be set.'),
+})
 
 type Held = {
   readonly payload: Uint8Array

@@ -71,8 +71,13 @@ const repeatMs = 2_000
 const maxRemembered = 256
 
 const schema = z.strictObject({
-  /** Only these are heard: neighbours have sensors too. `Model`, or `Model-id`. */
-  only: z.array(z.string().max(80), 'expected a list of names such as "Nexus-TH-42"').max(1000).optional(),
+  only: z
+    .array(z.string().max(80), 'expected a list of names such as "Nexus-TH-42"')
+    .max(1000)
+    .optional()
+    .describe(
+      'The sensors that are heard, as "Model" or "Model-id"; neighbours have some too. All, where it is not set.',
+    ),
 })
 
 const refused = (reason: 'layout' | 'unknown' | 'not-configured', detail: string): readonly Outcome[] => [

@@ -41,10 +41,14 @@ export type ScriptRunner = {
 
 const failed = (why: string): Ran => ({ ok: false, why })
 
-/** Bytes of memory that a process holds, where the system tells. */
-const residentBytes = (pid: number): number => {
+/**
+ * Bytes of memory that a process holds, from `VmRSS` of its status in `proc`: in kB whatever the size of a page, which is
+ * 16 kB on a Raspberry Pi 5. 0 where the system does not tell.
+ */
+export const residentBytes = (pid: number, proc = '/proc'): number => {
   try {
-    return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * 4096
+    const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`${proc}/${pid}/status`, 'latin1'))?.[1]
+    return Number(kilobytes ?? 0) * 1024
   } catch {
     return 0 // no Linux: time alone limits what can be filled
   }

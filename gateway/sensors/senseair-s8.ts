@@ -23,10 +23,16 @@ const broken = 0b101_1111
 
 const range = 'expected 2000 or 10000'
 const schema = z.strictObject({
-  /** It measures every 2 s, the S8 LP every 4 s. */
-  intervalS: z.number().min(2).max(3600).default(4),
-  /** Upper end of what its variant measures, ppm. */
-  rangePpm: z.union([z.literal(2000), z.literal(10_000)], range).default(2000),
+  intervalS: z
+    .number()
+    .min(2)
+    .max(3600)
+    .default(4)
+    .describe('Seconds between questions; the S8 measures every 2 s, the S8 LP every 4 s.'),
+  rangePpm: z
+    .union([z.literal(2000), z.literal(10_000)], range)
+    .default(2000)
+    .describe('Upper end of what its variant measures, in ppm.'),
 })
 
 /** Driver for the S8 and S8 LP, alone on their wire. */

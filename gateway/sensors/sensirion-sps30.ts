@@ -71,7 +71,14 @@ const smallestCountAt = 4
 // Section 1.1: time until values are good, by how many particles per cm³ there are.
 const startUpMs = (perCm3: number): number => (perCm3 >= 200 ? 8_000 : perCm3 >= 100 ? 16_000 : 30_000)
 
-const schema = z.strictObject({ intervalS: z.number().min(1).max(3600).default(1) })
+const schema = z.strictObject({
+  intervalS: z
+    .number()
+    .min(1)
+    .max(3600)
+    .default(1)
+    .describe('Seconds between questions; it measures once a second.'),
+})
 
 const cut = (bytes: Uint8Array, from: number): Cut => {
   const start = bytes.indexOf(flag, from)

@@ -88,6 +88,8 @@ export type RefusalReason =
   | 'signature'
   /** A message that was taken before, or an older one: somebody has sent it again. */
   | 'replay'
+  /** Without a signature, and under the name of a node that signs. */
+  | 'unsigned'
 
 /** What the owner said about one device: driver-specific, checked by the driver's own schema in `configure`. */
 export type Settings = Readonly<Record<string, unknown>>

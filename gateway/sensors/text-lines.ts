@@ -24,7 +24,14 @@ const target = z.union(
   [
     quantityName.transform(asWritten),
     z
-      .strictObject({ quantity: quantityName, scale: z.number().optional(), offset: z.number().optional() })
+      .strictObject({
+        quantity: quantityName.describe('Name of a quantity.'),
+        scale: z.number().optional().describe('What the written value is multiplied with; 1 unless set.'),
+        offset: z
+          .number()
+          .optional()
+          .describe('What is added then, in the unit of the quantity; 0 unless set.'),
+      })
       .transform(({ quantity, scale = 1, offset = 0 }): Target => ({ quantity, scale, offset })),
   ],
   'expected the name of a quantity, or { quantity, scale, offset }',
@@ -39,12 +46,22 @@ const column = z.union(
 export const textSettings = z.strictObject({
   profile: z
     .enum(['auto', 'csv', 'key-value', 'json', 'dht'], 'expected auto, csv, key-value, json or dht')
-    .default('auto'),
-  columns: z.array(column, 'expected a list of columns').min(1).max(64).optional(),
-  names: z.record(z.string().max(64), target, 'expected an object of name: quantity').optional(),
+    .default('auto')
+    .describe('How a line is written; auto tries each.'),
+  columns: z
+    .array(column, 'expected a list of columns')
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('What each column of csv is: "-" for none, a quantity, or { quantity, scale, offset }.'),
+  names: z
+    .record(z.string().max(64), target, 'expected an object of name: quantity')
+    .optional()
+    .describe('Names of key-value and json beside the usual ones: { name: quantity }.'),
   checksum: z
     .enum(['optional', 'required', 'none'], 'expected optional, required or none')
-    .default('optional'),
+    .default('optional')
+    .describe('Whether a line ends with * and its exclusive or, two hexadecimal digits.'),
 })
 
 /** Turns the bytes of one line, without its ending, into outcomes. */

@@ -28,27 +28,28 @@ const script = z
   .string('expected the text of a decoder')
   .max(maxScriptBytes, `expected at most ${maxScriptBytes} characters`)
   // What a decoder could import is outside of its sandbox; the word cannot be spelled in another way.
-  .refine((code) => !/\bimport\b/.test(code), 'expected a decoder without the word import')
+  .refine((code) => !/\bimport\b/.test(code), 'expected a decoder without the word import, in comments too')
   .refine(compiles, 'expected JavaScript that can be read')
 const variables = z.record(z.string().max(64), z.string().max(1024), 'expected an object of names and texts')
 
 /** Settings of a node's payload; those of a single node win over those for all. */
 export const nodePayloadSettings = {
-  payload: payload.optional(),
-  text: textSettings.optional(),
-  /** Source of `decodeUplink`, as for ChirpStack and The Things Stack. */
-  script: script.optional(),
-  /** What the script finds as `variables`. */
-  variables: variables.optional(),
+  payload: payload.optional().describe('What its payload is, where it differs from the others.'),
+  text: textSettings.optional().describe('How its text is to be read.'),
+  script: script.optional().describe('Source of decodeUplink, as for ChirpStack and The Things Stack.'),
+  variables: variables.optional().describe('What the script finds as variables: names and texts.'),
 }
 
 /** Settings that every radio driver has beside its own: `z.strictObject({ ...uplinkSettings, ... })`. */
 export const uplinkSettings = {
   ...nodePayloadSettings,
-  /** Nodes that are listened to, by the name the driver gives them; all, where it is not set. */
-  nodes: z.array(z.string().max(64), 'expected a list of node names').max(1000).optional(),
-  payload: payload.default('auto'),
-  text: textSettings.prefault({}),
+  nodes: z
+    .array(z.string().max(64), 'expected a list of node names')
+    .max(1000)
+    .optional()
+    .describe('Nodes that are listened to, by the names their readings have; all, where it is not set.'),
+  payload: payload.default('auto').describe('What payloads are; auto tells text from encoded readings.'),
+  text: textSettings.prefault({}).describe('How text is to be read.'),
   signed: signedSetting,
 }
 

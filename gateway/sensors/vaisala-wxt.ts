@@ -52,9 +52,14 @@ const schema = z.strictObject({
   address: z
     .string()
     .regex(/^[0-9A-Za-z]$/, 'expected one digit or letter')
-    .default('0'),
-  /** Seconds between questions; 0 for a transmitter that sends by itself. */
-  intervalS: z.number().min(0).max(3600).default(10),
+    .default('0')
+    .describe('Its address on the wire.'),
+  intervalS: z
+    .number()
+    .min(0)
+    .max(3600)
+    .default(10)
+    .describe('Seconds between questions; 0 for a transmitter that sends by itself.'),
 })
 
 const refused = (reason: 'checksum' | 'layout' | 'unknown', detail: string): Outcome => ({

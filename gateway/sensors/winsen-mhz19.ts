@@ -22,6 +22,12 @@ const commands = {
   selfCalibrationOn: hex('ff0179a000000000e6'),
   selfCalibrationOff: hex('ff0179000000000086'),
 } as const
+// Bytes 6 and 7 hold the range; one edition of the manual names 3 and 4, which public drivers found to do nothing.
+const setRange = {
+  2000: hex('ff019900000007d08f'),
+  5000: hex('ff01990000001388cb'),
+  10000: hex('ff019900000027102f'),
+} as const
 
 const answered: Readonly<Record<number, string>> = { 121: 'self-calibration', 153: 'range' }
 
@@ -45,14 +51,33 @@ const cut = (bytes: Uint8Array, from: number): Cut => {
 
 const range = 'expected 2000, 5000 or 10000'
 const schema = z.strictObject({
-  variant: z.enum(['b', 'c'], 'expected b or c').default('b'),
-  intervalS: z.number().min(1).max(3600).default(5),
-  /** Upper end of what it was set to measure, ppm. */
-  rangePpm: z.union([z.literal(2000), z.literal(5000), z.literal(10_000)], range).default(5000),
-  /** Its own baseline correction assumes fresh air once a day: wrong in greenhouses and rooms that are never empty. */
-  selfCalibration: z.boolean('expected true or false').optional(),
-  /** Seconds after the port opens for which values do not count; by variant where it is not set. */
-  preheatS: z.number().min(0).max(3600).optional(),
+  variant: z
+    .enum(['b', 'c'], 'expected b or c')
+    .default('b')
+    .describe('b is the MH-Z19B, c the MH-Z19C, which is warm sooner.'),
+  intervalS: z.number().min(1).max(3600).default(5).describe('Seconds between questions.'),
+  rangePpm: z
+    .union([z.literal(2000), z.literal(5000), z.literal(10_000)], range)
+    .default(5000)
+    .describe('Upper end of what it measures, in ppm.'),
+  setRange: z
+    .boolean('expected true or false')
+    .default(false)
+    .describe('Whether it is told rangePpm each time its port opens; it remembers that without power.'),
+  selfCalibration: z
+    .boolean('expected true or false')
+    .optional()
+    .describe(
+      'Its own baseline correction, which assumes fresh air once a day: wrong in greenhouses and rooms that are never empty. It keeps what it has where this is not set.',
+    ),
+  preheatS: z
+    .number()
+    .min(0)
+    .max(3600)
+    .optional()
+    .describe(
+      'Seconds after the port opens for which values do not count; 180 for b and 60 for c unless set.',
+    ),
 })
 
 const absent = (reason: 'warming-up' | 'out-of-range'): readonly Measurement[] => [
@@ -94,10 +119,12 @@ export const winsenMhz19: Driver = {
     const set = checked(model, schema, settings)
     const warmMs = (set.preheatS ?? preheatS[set.variant]) * 1000
     const { selfCalibration } = set
-    const first =
-      selfCalibration === undefined
+    const first = [
+      ...(set.setRange ? [setRange[set.rangePpm]] : []),
+      ...(selfCalibration === undefined
         ? []
-        : [selfCalibration ? commands.selfCalibrationOn : commands.selfCalibrationOff]
+        : [selfCalibration ? commands.selfCalibrationOn : commands.selfCalibrationOff]),
+    ]
     const asking = polling({ first, request: commands.read, intervalMs: set.intervalS * 1000 })
     let openedMs = Number.NEGATIVE_INFINITY
     return {

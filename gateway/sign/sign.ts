@@ -6,7 +6,7 @@
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
-import { encodeHeard, type Heard, heardContentType, openHeard } from '../reading/heard.ts'
+import { encodeHeard, type Heard, type HeardFrame, heardContentType, openHeard } from '../reading/heard.ts'
 import { encodeReadings, readingsContentType } from '../reading/payload.ts'
 import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
@@ -36,10 +36,13 @@ export type Chain = {
 const maxHeld = 20_000
 
 export type Sealer = {
-  /** Takes a reading; where it fills an envelope, resolves when the one before is on disk (back-pressure). */
-  add(reading: Reading): Promise<void>
-  /** The same for a frame that a node signed itself and that has been verified. */
-  addHeard(frame: Heard): Promise<void>
+  /** Takes a reading; one that fills an envelope answers a promise, kept when the one before is on disk (back-pressure). */
+  add(reading: Reading): Promise<void> | undefined
+  /**
+   * The same for a frame that a node signed itself and that has been verified. False for one that is not newer than its
+   * node's last here, as when a second radio was slower to hand it on: no hub would take what it is in.
+   */
+  addHeard(frame: Heard): Promise<boolean>
   /** Seals what is open and waits until it is on disk. */
   flush(): Promise<void>
 }
@@ -55,15 +58,20 @@ type Lane = 'private' | 'open' | 'private-frames' | 'frames'
 const isPrivate = ({ values }: Reading): boolean =>
   values.some((value) => quantityCoded(value.quantity)?.private)
 
+const openedFrame = (item: Heard): HeardFrame => {
+  const opened = openHeard(item)
+  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
+  return opened.frame
+}
+
 /** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
 const laneOf = (item: Item): Lane => {
   if (!isHeard(item)) return isPrivate(item) ? 'private' : 'open'
-  const opened = openHeard(item)
-  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
-  return opened.frame.readings.some(isPrivate) ? 'private-frames' : 'frames'
+  return openedFrame(item).readings.some(isPrivate) ? 'private-frames' : 'frames'
 }
 
 const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
+const frameLanes: ReadonlySet<Lane> = new Set(['frames', 'private-frames'])
 
 /** Payload and content type of items of one lane. */
 const contentsOf = (
@@ -184,6 +192,11 @@ export const createSealer = (deps: {
     open.delete(lane)
     batch.cancel()
     if (!writable()) return hold(batch.readings)
+    // A node's frames stay in their order: behind those that wait, which may be while the disk is only just back.
+    if (frameLanes.has(lane) && held.some(isHeard)) {
+      hold(batch.readings)
+      return startResume()
+    }
     seal(batch.readings, lane)
     const before = lastCommit
     lastCommit = deps.chain.commit()
@@ -191,7 +204,7 @@ export const createSealer = (deps: {
     await before
   }
 
-  const add = async (item: Item): Promise<void> => {
+  const add = (item: Item): Promise<void> | undefined => {
     const lane = laneOf(item)
     let batch = open.get(lane)
     if (batch === undefined) {
@@ -199,12 +212,23 @@ export const createSealer = (deps: {
       open.set(lane, batch)
     }
     batch.readings.push(item)
-    if (batch.readings.length >= limits.maxReadings) await close(lane)
+    return batch.readings.length >= limits.maxReadings ? close(lane) : undefined
+  }
+
+  /** The newest number of each node in each lane; beyond a restart the station's counters know it. */
+  const newest = new Map<string, number>()
+  const addHeard = async (item: Heard): Promise<boolean> => {
+    const { node, seq } = openedFrame(item)
+    const name = `${laneOf(item)} ${node}`
+    if (seq <= (newest.get(name) ?? 0)) return false
+    newest.set(name, seq)
+    await add(item)
+    return true
   }
 
   return {
     add,
-    addHeard: add,
+    addHeard,
     flush: async () => {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming

@@ -21,8 +21,11 @@ export type TimedStatus = TimeStatus & {
 export type WaitLimits = { readonly maxReadings: number; readonly maxAgeMs: number }
 
 export type Timed = {
-  /** Takes what a device gave; a slow disk slows the device down. `isFix` tells a time by a receiver that has a fix. */
-  take(seen: Seen, isFix?: boolean): Promise<void>
+  /**
+   * Takes what a device gave; a slow disk slows the device down by the promise that is then answered. `isFix` tells a time
+   * by a receiver that has a fix.
+   */
+  take(seen: Seen, isFix?: boolean): Promise<void> | undefined
   /** What an envelope with these readings declares; of now, where there are none. */
   clock(readings?: readonly Reading[]): Clock
   /** False while readings wait: nothing else may be signed then, for records are counted against envelopes. */
@@ -61,6 +64,11 @@ const leastOf = (clocks: readonly Clock[]): Clock =>
     errorMs: Math.max(worst.errorMs, one.errorMs),
   }))
 
+/** A reading with its time, and what is known of that; only the reading is signed. */
+type Stamped = Reading & { readonly clock: Clock }
+
+const isStamped = (reading: Reading): reading is Stamped => 'clock' in reading
+
 const isPrivate = ({ reading }: Seen): boolean =>
   reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true)
 
@@ -93,8 +101,8 @@ export const createTimed = ({
   readonly failed: (error: unknown) => void
   readonly after?: (ms: number, run: () => void) => () => void
 }): Timed => {
-  const clocks = new WeakMap<Reading, Clock>()
-  const newest = new Map<string, { readonly boot: string; readonly atMs: number; readonly utcMs: number }>()
+  const newest = new Map<string, { boot: string; atMs: number; utcMs: number }>()
+  let newestSensor: string | undefined
   let buffer: Seen[] = []
   let cancel: (() => void) | undefined
   let putting: Promise<void> = Promise.resolve()
@@ -121,22 +129,29 @@ export const createTimed = ({
         utcMs = leastMs
       }
     }
-    newest.delete(sensor)
-    newest.set(sensor, { boot, atMs, utcMs })
-    if (newest.size > maxSensors) newest.delete(newest.keys().next().value!)
+    // The order of the map is who spoke last. One that speaks again is there already.
+    if (last !== undefined && sensor === newestSensor) {
+      last.boot = boot
+      last.atMs = atMs
+      last.utcMs = utcMs
+    } else {
+      newest.delete(sensor)
+      newest.set(sensor, { boot, atMs, utcMs })
+      newestSensor = sensor
+      if (newest.size > maxSensors) newest.delete(newest.keys().next().value!)
+    }
     return { utcMs, clock }
   }
 
-  const stamped = (seen: Seen, boot: string, received: Stamp): Reading => {
+  const stamped = (seen: Seen, boot: string, received: Stamp): Stamped => {
     const { reading, atMs } = seen
     const own = believedMs(seen, received)
     const { utcMs, clock } =
       own === undefined
         ? inOrder(reading.sensor, boot, atMs, received)
         : { utcMs: own, clock: received.clock }
-    const timed = { ...reading, timeMs: utcMs }
-    clocks.set(timed, clock)
-    return timed
+    const { sensor, model, values } = reading
+    return { sensor, model, timeMs: utcMs, values, clock }
   }
 
   const holdLess = (): void => {
@@ -187,8 +202,13 @@ export const createTimed = ({
 
   // An envelope declares the least of what is known of its readings: it holds those of one source.
   let source: Clock['source'] | undefined
-  const sign = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
-    if (source !== undefined && source !== received.clock.source) await seal.flush()
+  const sign = (seen: Seen, boot: string, received: Stamp): Promise<void> | undefined => {
+    if (source !== undefined && source !== received.clock.source) return signApart(seen, boot, received)
+    source = received.clock.source
+    return seal.add(stamped(seen, boot, received))
+  }
+  const signApart = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
+    await seal.flush()
     source = received.clock.source
     await seal.add(stamped(seen, boot, received))
   }
@@ -233,7 +253,7 @@ export const createTimed = ({
   if (!direct) timekeeper.whenKnown(start)
 
   return {
-    take: async (seen, isFix = false) => {
+    take: (seen, isFix = false) => {
       if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
       const received = direct ? timekeeper.at(seen.atMs) : undefined
       if (received !== undefined) return sign(seen, timekeeper.boot, received)
@@ -243,10 +263,10 @@ export const createTimed = ({
       }
       buffer.push(seen)
       wait()
-      if (buffer.length >= limits.maxReadings) await put()
+      return buffer.length >= limits.maxReadings ? put() : undefined
     },
     clock: (readings = []) => {
-      const said = readings.flatMap((reading) => clocks.get(reading) ?? [])
+      const said = readings.flatMap((reading) => (isStamped(reading) ? reading.clock : []))
       return said.length > 0 ? leastOf(said) : timekeeper.clock()
     },
     get isDirect() {

@@ -151,7 +151,12 @@ export const openTimekeeper = async ({
   let chronyAskedMs = Number.NEGATIVE_INFINITY
   let asking: Promise<void> | undefined
 
+  // What came in one piece was received at one moment: its time is asked for many times over, and is the same until the
+  // next look.
+  let newest: { readonly atMs: number; readonly stamp: Stamp | undefined } | undefined
+
   const look = (ntp?: NtpSync): void => {
+    newest = undefined
     const clocks = bothClocks(machine)
     const timesync = machine.timesync()
     const wasKnown = estimate.fix !== undefined
@@ -197,6 +202,12 @@ export const openTimekeeper = async ({
   const stop = every(lookEveryMs, () => look())
 
   const at = (atMs: number): Stamp | undefined => {
+    if (newest?.atMs === atMs) return newest.stamp
+    const stamp = lookedAt(atMs)
+    newest = { atMs, stamp }
+    return stamp
+  }
+  const lookedAt = (atMs: number): Stamp | undefined => {
     const { atMs: nowMs, systemUtcMs } = bothClocks(machine)
     const { fix } = estimate
     // Looking costs a few microseconds for the clocks and more for the sources: these only where a clock was moved.
@@ -222,6 +233,7 @@ export const openTimekeeper = async ({
     utcMs: () => estimate.at(steadyMs())?.utcMs ?? machine.utcMs(),
     clock: () => at(steadyMs())?.clock ?? { source: 'none', ageS: 0, errorMs: 0 },
     gnss: (utcMs, atMs) => {
+      newest = undefined
       estimate.gnss(utcMs, atMs)
       if (waiting.length > 0 && estimate.fix !== undefined) look()
     },

@@ -6,11 +6,11 @@ import { readingsOf, spanOf } from '../reading/contents.ts'
 import { toBeSigned } from '../reading/cose.ts'
 import { type DroppedEnvelope, decodeDropped, droppedContentType } from '../reading/dropped.ts'
 import { decodeEnvelope, type Envelope, envelopeHash } from '../reading/envelope.ts'
-import { framesFault, type HeardFrame } from '../reading/heard.ts'
+import type { HeardFrame } from '../reading/heard.ts'
 import { leafHash } from '../reading/merkle.ts'
 import type { Reading } from '../reading/reading.ts'
 import type { Statement } from '../reading/statement.ts'
-import { type Checked, counted, failed, passed } from './report.ts'
+import { type Checked, failed } from './report.ts'
 
 /**
  * What only an envelope that is there can tell. `hash` is SHA-256 of its bytes; times span its readings (UTC ms).
@@ -120,35 +120,4 @@ export const checkSignatures = (
       )
   }
   return undefined
-}
-
-/**
- * Checks the signature of every node's frame with the key that its node's id is the hash of, and that no frame of a node
- * is in a station's envelopes twice.
- */
-export const checkFrames = (entries: readonly Entry[], network: string): Checked => {
-  const seen = new Map<string, Entry>()
-  const nodes = new Set<string>()
-  for (const entry of entries) {
-    const place = { batch: entry.batch, leaf: entry.leaf, station: entry.station, seq: entry.seq }
-    const { frames } = entry.held ?? { frames: [] }
-    const fault = framesFault(frames, network)
-    if (fault !== undefined) return failed(`${entryName(entry)}: ${fault.detail}`, place)
-    for (const { node, seq } of frames) {
-      const name = `${entry.station}/${node}/${seq}`
-      const other = seen.get(name)
-      if (other !== undefined)
-        return failed(
-          `frame ${seq} of node ${node} is in ${entryName(other)} and in ${entryName(entry)}`,
-          place,
-        )
-      seen.set(name, entry)
-      nodes.add(node)
-    }
-  }
-  return passed(
-    seen.size === 0
-      ? 'no frames that nodes signed themselves'
-      : `${counted(seen.size, 'frame')} that ${counted(nodes.size, 'node')} signed, each by the key its id is the hash of, none twice`,
-  )
 }

@@ -41,11 +41,41 @@ export type Failure = {
   readonly seq?: number
 }
 
-/** A reading whose whole proof holds. `seq` and `place` (in its envelope, from 0) name it within its station. */
+/**
+ * A node's own signature under a reading: its public key (hex), the number of its frame, and the codes of the quantities
+ * that it signed. How it was heard, and when, is the station's word.
+ */
+export type SignedBy = {
+  readonly publicKey: string
+  readonly frame: number
+  readonly quantities: readonly number[]
+}
+
+/**
+ * A reading whose whole proof holds. `seq` and `place` (in its envelope, from 0) name it within its station. `node` says
+ * which radio node signed it before the station did; null where the station measured it, or took a node's word for it.
+ */
 export type ProvenReading = Reading & {
   readonly station: string
   readonly seq: number
   readonly place: number
+  readonly node: SignedBy | null
+}
+
+/**
+ * A radio node that signs, as heard by one station: its public key (hex), the sensor ids that the station gave it, how
+ * many of its frames the bundle reaches, neighbours of the range included, from which number to which, and how many of
+ * their readings are among the proven ones. A number that is not there was not heard by this station, or is withheld or
+ * missing with its envelope.
+ */
+export type NodeReport = {
+  readonly station: string
+  readonly publicKey: string
+  readonly sensors: readonly string[]
+  readonly frames: number
+  readonly first: number
+  readonly last: number
+  readonly readings: number
 }
 
 /**
@@ -101,6 +131,8 @@ export type Report = {
   readonly network: string | null
   readonly scope: BundleScope | null
   readonly stations: readonly StationReport[]
+  /** Nodes that signed readings themselves; without them the list is empty. */
+  readonly nodes: readonly NodeReport[]
   readonly anchors: readonly AnchorClaim[]
   readonly readings: readonly ProvenReading[]
 }

@@ -5,6 +5,7 @@
 import type { Bundle, BundleScope } from '../reading/bundle.ts'
 import { decodeBundle } from '../reading/bundle-decode.ts'
 import type { Range } from '../reading/ranges.ts'
+import type { Reading } from '../reading/reading.ts'
 import type { Statement } from '../reading/statement.ts'
 import {
   checkAnchors,
@@ -15,7 +16,8 @@ import {
   claimsOf,
   openStatements,
 } from './checks.ts'
-import { checkFrames, checkSignatures, type Entry, openEntries } from './entries.ts'
+import { checkSignatures, type Entry, openEntries } from './entries.ts'
+import { checkFrames, signersByPlace } from './frames.ts'
 import {
   type Checked,
   counted,
@@ -31,7 +33,17 @@ import {
 import { type BatchView, checkSequence, stationText } from './sequence.ts'
 
 export { verifyOnChain } from './chain.ts'
-export type { AnchorClaim, Failure, ProvenReading, Report, StationReport, Step, StepName } from './report.ts'
+export type {
+  AnchorClaim,
+  Failure,
+  NodeReport,
+  ProvenReading,
+  Report,
+  SignedBy,
+  StationReport,
+  Step,
+  StepName,
+} from './report.ts'
 
 /** What each statement says of each station, with the entries that the bundle has of it. */
 const viewsOf = (statements: readonly Statement[], opened: Entry[][][]): BatchView[] =>
@@ -45,21 +57,27 @@ const viewsOf = (statements: readonly Statement[], opened: Entry[][][]): BatchVi
     })
   })
 
-const selected = (
+/** What of a reading was asked for: nothing, where it is of another time or sensor, or has none of these quantities. */
+const valuesAsked = (
   { sensor, quantities, fromMs, toMs }: BundleScope,
-  entries: readonly Entry[],
-): ProvenReading[] =>
-  entries.flatMap(({ station, seq, held }) =>
-    (held?.readings ?? []).flatMap((reading, place) => {
-      if (reading.timeMs < fromMs || reading.timeMs >= toMs) return []
-      if (sensor !== undefined && reading.sensor !== sensor) return []
-      const values =
-        quantities === undefined
-          ? reading.values
-          : reading.values.filter(({ quantity }) => quantities.includes(quantity))
-      return values.length === 0 ? [] : [{ ...reading, values, station, seq, place }]
-    }),
-  )
+  reading: Reading,
+): Reading['values'] => {
+  if (reading.timeMs < fromMs || reading.timeMs >= toMs) return []
+  if (sensor !== undefined && reading.sensor !== sensor) return []
+  return quantities === undefined
+    ? reading.values
+    : reading.values.filter(({ quantity }) => quantities.includes(quantity))
+}
+
+const selected = (scope: BundleScope, entries: readonly Entry[]): ProvenReading[] =>
+  entries.flatMap(({ station, seq, held }) => {
+    const frames = signersByPlace(held?.frames ?? [])
+    return (held?.readings ?? []).flatMap((reading, place) => {
+      const values = valuesAsked(scope, reading)
+      if (values.length === 0) return []
+      return [{ ...reading, values, station, seq, place, node: frames[place] ?? null }]
+    })
+  })
 
 const rangesOf = (holes: Bundle['missing'], station: string): Range[] =>
   holes.filter((hole) => hole.station === station).map(({ first, last }): Range => [first, last])
@@ -123,6 +141,7 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
     network: null,
     scope: null,
     stations: [],
+    nodes: [],
     anchors: [],
     readings: [],
   }
@@ -131,7 +150,7 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
     const failure = last?.state === 'failed' ? { ...where, step: last.name, text: last.text } : null
     return failure === null
       ? { ...report, ok: true, failure, steps }
-      : { ...report, ok: false, complete: false, readings: [], failure, steps }
+      : { ...report, ok: false, complete: false, nodes: [], readings: [], failure, steps }
   }
   let where: Omit<Failure, 'step' | 'text'> = {}
   /** Notes the outcome; whether to go on. */
@@ -175,8 +194,11 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
   const forged = checkSignatures(entries, network, keys)
   const fit = `${counted(held.length, 'Ed25519 signature')} by these keys for network ${network}`
   if (!step('signatures', forged ?? passed(fit))) return stop()
-  if (held.some(({ frames }) => frames.length > 0) && !step('frames', checkFrames(entries, network)))
-    return stop()
+  if (held.some(({ frames }) => frames.length > 0)) {
+    const frames = checkFrames(entries, network, (reading) => valuesAsked(scope, reading).length > 0)
+    if (!step('frames', frames.checked)) return stop()
+    report = { ...report, nodes: frames.nodes }
+  }
   if (!step('inclusion', checkInclusion(bundle, statements, opened))) return stop()
   const views = viewsOf(statements, opened)
   if (!step('order', checkOrder(statements, opened, views))) return stop()

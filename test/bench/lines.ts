@@ -36,7 +36,12 @@ export type LineSource = AsyncDisposable & {
 export const startLines = async (): Promise<LineSource> => {
   let reader: Socket | undefined
   const server = createServer((socket) => {
-    reader = socket.setNoDelay(true).on('error', () => undefined)
+    reader = socket
+      .setNoDelay(true)
+      .on('error', () => undefined)
+      .on('close', () => {
+        if (reader === socket) reader = undefined
+      })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startLines } from './lines.ts'
 import type { Measurement, Row } from './measurement.ts'
-import { memoryOf, startEdge, startHub, startIdle } from './processes.ts'
+import { memoryOf, startEdgeAgain, startHub, startIdle } from './processes.ts'
 import { network } from './samples.ts'
 import { writeEdgeConfig } from './station-config.ts'
 
@@ -24,7 +24,10 @@ export const memory: Measurement = {
     const hub = scope.use(await startHub(join(directory, 'hub'), network))
     const lines = scope.use(await startLines())
     const edge = scope.use(
-      startEdge(...writeEdgeConfig(join(directory, 'edge'), hub, `tcp://127.0.0.1:${lines.port}`)),
+      await startEdgeAgain(
+        ...writeEdgeConfig(join(directory, 'edge'), hub, `tcp://127.0.0.1:${lines.port}`),
+        lines.connected,
+      ),
     )
     await lines.connected()
 

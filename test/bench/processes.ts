@@ -48,11 +48,14 @@ export type Part = AsyncDisposable & {
   ask<T>(question: string, detail?: unknown): Promise<T>
 }
 
+/** What the `groundtruth` command starts a station with. */
+export const stationFlags: readonly string[] = ['--max-semi-space-size=1']
+
 /** Starts `<name>-process.ts` beside this file. */
-export const startPart = async (name: string): Promise<Part> => {
+export const startPart = async (name: string, flags: readonly string[] = []): Promise<Part> => {
   // Not this process's flags: --expose-gc would change what is measured.
   const child = keepProcess(
-    fork(fileURLToPath(new URL(`${name}-process.ts`, import.meta.url)), { execArgv: [] }),
+    fork(fileURLToPath(new URL(`${name}-process.ts`, import.meta.url)), { execArgv: [...flags] }),
   )
   const failed = once(child, 'exit').then(([code]) => {
     throw new Error(`${name}-process ended with ${code}`)
@@ -166,12 +169,27 @@ export const startHub = async (data: string, network: string): Promise<HubProces
   }
 }
 
-/** Starts the real edge with a configuration file. */
-export const startEdge = (data: string, config: string): AsyncDisposable & { readonly pid: number } => {
-  const child = startCommand(['edge', '--config', config], data)
-  child.stdout!.resume()
-  child.stderr!.resume()
+const command = fileURLToPath(new URL('../../gateway/groundtruth.mjs', import.meta.url))
+
+const startEdge = (data: string, config: string): AsyncDisposable & { readonly pid: number } => {
+  const args = [command, 'run', '--config', config, '--data', data]
+  const child = keepProcess(spawn(process.execPath, args, { stdio: 'ignore' }))
   return { pid: child.pid!, [Symbol.asyncDispose]: () => stopProcess(child) }
+}
+
+/**
+ * The real edge with a configuration file, as its owner starts it and as it runs from the second start on: the first one
+ * compiles, and keeps on disk what it has compiled. `reads` resolves when it reads.
+ */
+export const startEdgeAgain = async (
+  data: string,
+  config: string,
+  reads: () => Promise<void>,
+): Promise<AsyncDisposable & { readonly pid: number }> => {
+  const first = startEdge(data, config)
+  await reads()
+  await first[Symbol.asyncDispose]()
+  return startEdge(data, config)
 }
 
 /** A Node that does nothing. */

@@ -1,7 +1,7 @@
 /** Something that reads lines from a source of its own, and what that costs in CPU time. */
 import { join } from 'node:path'
 import { type LineSource, startLines } from './lines.ts'
-import { type HubProcess, startPart } from './processes.ts'
+import { type HubProcess, startPart, stationFlags } from './processes.ts'
 
 export type Reader = {
   readonly lines: LineSource
@@ -20,7 +20,7 @@ export const startReader = async (
   directory: string,
 ): Promise<Reader> => {
   const lines = scope.use(await startLines())
-  const part = scope.use(await startPart(name))
+  const part = scope.use(await startPart(name, name === 'edge' ? stationFlags : []))
   await part.ask('start', { directory: join(directory, name), linesPort: lines.port, mqtt, hubKey })
   await lines.connected()
   return {

@@ -17,16 +17,19 @@ import {
 import {
   decodeNodePayload,
   encodeNodePayload,
+  leb128,
   maxAgeS,
   maxNodeReadings,
   type NodeReading,
 } from '#gateway/reading/node-payload.ts'
-import { quantities } from '#gateway/reading/quantity.ts'
+import { quantities, quantityCoded } from '#gateway/reading/quantity.ts'
 import { type Absence, absences, type Value } from '#gateway/reading/reading.ts'
+import { world } from '#sim/world.ts'
 import { int32, mutation, seed, signerOf, weather } from './samples.ts'
 
 const network = 'test'
 const signer = signerOf(41)
+const berlin = { latitude: 52.52, longitude: 13.405, altitudeM: 40 }
 
 /** As a node on a battery would measure: one reading each `stepS`, the newest just now. */
 const measured = (count: number, stepS = 60, from = 1): NodeReading[] =>
@@ -134,35 +137,133 @@ describe('the payload of a node', () => {
 })
 
 describe('a frame on the air', () => {
-  it('carries ten readings of three quantities within 115 bytes, twelve within 125, and at their wildest two and three', () => {
-    const sizes = Object.fromEntries(
-      [5, 8, 9, 10, 11, 12].map((count) => {
-        const all = Array.from(
-          { length: 200 },
-          (_, from) => signNodeFrame(measured(count, 300, from + 1), 100_000, network, signer).length,
+  // EU868 data rate 3 (SF9), US915 data rate 2 (SF8): what fits there fits all faster ones.
+  const [inEurope, inAmerica] = [115, 125]
+  const plausible = [1, 2, 3].map((code) => {
+    const { decimals, min, max } = quantityCoded(code)!
+    return { code, least: Math.round(min * 10 ** decimals), most: Math.round(max * 10 ** decimals) }
+  })
+
+  // Signing takes its time, and adds as many bytes whatever is signed: 5 before the number and 64 behind the payload.
+  const bytesOnAir = (readings: readonly NodeReading[], seq: number): number =>
+    5 + leb128(seq).length + encodeNodePayload(readings).length + 64
+
+  it('has the bytes of its payload, of its number and 69', () => {
+    for (const [count, seq] of [
+      [1, 1],
+      [5, 100_000],
+      [10, 2 ** 32 - 1],
+    ] as const)
+      expect(signNodeFrame(measured(count), seq, network, signer)).toHaveLength(
+        bytesOnAir(measured(count), seq),
+      )
+  })
+
+  /** Bytes of frames with so many readings, least and most of 200 drawn; the number takes three bytes. */
+  const sizes = (make: (count: number, draw: number) => readonly NodeReading[], seq = 100_000) =>
+    [1, 2, 5, 8, 10, 12, 15].map((count) => {
+      const all = Array.from({ length: 200 }, (_, draw) => bytesOnAir(make(count, draw), seq))
+      return `${Math.min(...all)}-${Math.max(...all)}`
+    })
+  const noisy =
+    (stepS: number) =>
+    (count: number, draw: number): readonly NodeReading[] =>
+      measured(count, stepS, draw + 1)
+  const smooth =
+    (stepS: number) =>
+    (count: number, draw: number): readonly NodeReading[] =>
+      Array.from({ length: count }, (_, at) => {
+        const timeMs = Date.UTC(2026, 0, 1) + draw * 101_088_000 + at * stepS * 1000
+        const { temperature, humidity, pressure } = world(draw + 1).at(berlin, timeMs)
+        return {
+          ageS: (count - 1 - at) * stepS,
+          values: [temperature, humidity, pressure].map((value, column) => ({
+            quantity: column + 1,
+            scaled: Math.round(value * 100),
+          })),
+        }
+      })
+
+  // The table of nodes.cddl.
+  it.each<[what: string, make: ReturnType<typeof noisy>, bytes: string[]]>([
+    [
+      'the air alone, each minute',
+      smooth(60),
+      ['88-90', '92-94', '94-97', '94-98', '96-101', '97-102', '97-106'],
+    ],
+    [
+      'a noisy sensor, each minute',
+      noisy(60),
+      ['89-89', '93-93', '99-103', '105-110', '109-113', '112-117', '117-123'],
+    ],
+    [
+      'a noisy sensor, each five minutes',
+      noisy(300),
+      ['89-89', '95-95', '100-104', '106-111', '110-114', '113-118', '118-124'],
+    ],
+    [
+      'the air alone, each hour',
+      smooth(3600),
+      ['88-90', '94-98', '105-111', '116-122', '121-130', '127-137', '137-147'],
+    ],
+  ])('has as many bytes as its description says: %s', (_what, make, bytes) => {
+    expect(sizes(make)).toEqual(bytes)
+  })
+
+  it('carries ten readings each five minutes in Europe and fifteen in America, five and eight each hour', () => {
+    // The last number of four bytes: a frame each minute for 510 years.
+    const seq = 2 ** 28 - 1
+    const most = (make: ReturnType<typeof noisy>) =>
+      sizes(make, seq).map((span) => Number(span.split('-')[1]))
+    const [often, hourly] = [most(noisy(300)), most(smooth(3600))]
+    expect(often[4]).toBeLessThanOrEqual(inEurope)
+    expect(often[6]).toBeLessThanOrEqual(inAmerica)
+    expect(hourly[2]).toBeLessThanOrEqual(inEurope)
+    expect(hourly[3]).toBeLessThanOrEqual(inAmerica)
+  })
+
+  it('carries two readings in Europe and three in America, whatever was measured or failed, whenever', () => {
+    const anything = (count: number) =>
+      fc
+        .array(
+          fc.tuple(
+            fc.oneof(fc.nat({ max: maxAgeS }), fc.constantFrom(0, maxAgeS)),
+            ...plausible.map(({ code, least, most }) =>
+              fc.oneof(
+                fc.constantFrom(least, most).map((scaled): Value => ({ quantity: code, scaled })),
+                fc.integer({ min: least, max: most }).map((scaled): Value => ({ quantity: code, scaled })),
+                fc
+                  .constantFrom(...(Object.keys(absences) as Absence[]))
+                  .map((absent): Value => ({ quantity: code, scaled: null, absent })),
+              ),
+            ),
+          ),
+          { minLength: count, maxLength: count },
         )
-        return [count, { least: Math.min(...all), most: Math.max(...all) }]
-      }),
+        .map((rows) =>
+          rows.map(([ageS, ...values]): NodeReading => ({ ageS, values })).sort((a, b) => b.ageS - a.ageS),
+        )
+    for (const [count, limit] of [
+      [2, inEurope],
+      [3, inAmerica],
+    ] as const)
+      fc.assert(
+        fc.property(anything(count), (readings) => {
+          expect(bytesOnAir(readings, 2 ** 32 - 1)).toBeLessThanOrEqual(limit)
+        }),
+        { seed, numRuns: 5_000 },
+      )
+    // The largest that there are: of two, where one value of each failed; of three, from one end to the other and back.
+    const of = (ages: readonly number[], value: (at: number, column: (typeof plausible)[number]) => Value) =>
+      ages.map((ageS, at): NodeReading => ({ ageS, values: plausible.map((column) => value(at, column)) }))
+    const two = of([maxAgeS, 0], (at, { code, most }) =>
+      at === 0 ? { quantity: code, scaled: null, absent: 'device-error' } : { quantity: code, scaled: most },
     )
-    console.log(`bytes of a signed frame by readings, of 200 drawn: ${JSON.stringify(sizes)}`)
-    expect(sizes[5]!.most).toBeLessThanOrEqual(105)
-    expect(sizes[10]!.most).toBeLessThanOrEqual(115)
-    expect(sizes[12]!.most).toBeLessThanOrEqual(125)
-    // From one end of each plausible range to the other and back, after years of frames: nothing is worse.
-    const wild = [0, 1, 2, 3, 4].map((at) => ({
-      ageS: maxAgeS - at * 100_000,
-      values: [
-        { quantity: 1, scaled: at % 2 ? 8500 : -9000 },
-        { quantity: 2, scaled: at % 2 ? 10_000 : 0 },
-        { quantity: 3, scaled: at % 2 ? 110_000 : 30_000 },
-      ],
+    const three = of([maxAgeS, 0, 0], (at, { code, least, most }) => ({
+      quantity: code,
+      scaled: at === 1 ? least : most,
     }))
-    const wildBytes = [1, 2, 3, 4, 5].map(
-      (count) => signNodeFrame(wild.slice(0, count), 2 ** 32 - 1, network, signer).length,
-    )
-    console.log(`bytes of 1 to 5 of the wildest readings: ${wildBytes.join(' ')}`)
-    expect(wildBytes[1]).toBeLessThanOrEqual(115)
-    expect(wildBytes[2]).toBeLessThanOrEqual(125)
+    expect([two, three].map((readings) => bytesOnAir(readings, 2 ** 32 - 1))).toEqual([110, 125])
   })
 
   it('becomes a COSE_Sign1 that every verifier of COSE accepts, with the header of a node', () => {

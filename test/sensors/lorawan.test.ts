@@ -200,6 +200,28 @@ describe('frame counters', () => {
     expect(reasonOf(reader(own)(frameOf(10 * 65_536 + 7), {}, 0))).toBe('uplink')
   })
 
+  test('what looks like a wrong key may be a counter, and the refusal says which setting helps', () => {
+    const refusal = (read: Lorawan, counter: number): string => {
+      const outcome = read(frameOf(counter), {}, 0)
+      return outcome.kind === 'refused' ? `${outcome.reason}: ${outcome.detail}` : outcome.kind
+    }
+    const far = 20 * 65_536 + 7
+    expect(refusal(reader(own), far)).toBe(
+      'checksum: MIC of a frame of 26011bda is wrong: it has other keys, ' +
+        'or its counter is past 1048576 (set "counterFrom" of the device to what it has counted)',
+    )
+    const around = surroundings()
+    const told = reader([{ ...own[0], counterFrom: far - 1000 }], around)
+    expect(refusal(told, far - 1001)).toContain('is past')
+    expect(refusal(told, far)).toBe('uplink')
+    expect(refusal(reader(own, around), far + 1)).toBe('uplink')
+    expect(refusal(reader(own, around), 3)).toContain('raise "counterEpoch" of the device by one')
+    expect(refusal(reader([{ ...own[0], counterEpoch: 1 }], around), 3)).toBe('uplink')
+    // The last of all 32-bit counters, and nothing beyond.
+    const last = 0xffff_ffff
+    expect(refusal(reader([{ ...own[0], counterFrom: last }]), last)).toBe('uplink')
+  })
+
   test('any rising sequence with gaps below 65536 is read, and nothing of it twice', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 1, maxLength: 8 }), (gaps) => {

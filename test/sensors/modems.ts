@@ -2,9 +2,10 @@
 import { expect, onTestFinished } from 'vitest'
 import { framer } from '#gateway/link/frame.ts'
 import { supervise } from '#gateway/link/supervise.ts'
+import { openHeard } from '#gateway/reading/heard.ts'
 import { toValues } from '#gateway/reading/reading.ts'
 import { driverOf } from '#gateway/sensors/all.ts'
-import { decoderOf } from '#gateway/sensors/read.ts'
+import { decoderOf, toReadings } from '#gateway/sensors/read.ts'
 import type { Dialogue, Outcome, Settings } from '#gateway/sensors/sensors.ts'
 import type { Device, Meant } from '#sim/devices/device.ts'
 import type { LoraNode } from '#sim/devices/radio-nodes.ts'
@@ -23,8 +24,18 @@ export const nodes: readonly LoraNode[] = [
 
 /** Readings as they are carried: scaled to each quantity's decimals. */
 export const carried = ({ node, measurements }: Meant) => ({ node, values: toValues(measurements) })
-export const readingsIn = (outcomes: readonly Outcome[]) =>
-  outcomes.flatMap((outcome) => (outcome.kind === 'reading' ? [carried(outcome)] : []))
+export const readingsIn = (outcomes: readonly Outcome[]): ReturnType<typeof carried>[] =>
+  outcomes.flatMap((outcome): ReturnType<typeof carried>[] => {
+    if (outcome.kind === 'reading') return [carried(outcome)]
+    if (outcome.kind !== 'signed') return []
+    const { node } = outcome
+    return toReadings('m', 's', [outcome], startMs).frames.flatMap((heard) => {
+      const opened = openHeard(heard)
+      return opened.ok
+        ? opened.frame.readings.map(({ values }) => ({ node, values: [...values] }))
+        : expect.fail(opened.detail)
+    })
+  })
 
 /** What may happen to bytes on their way; undefined is lost. */
 type Spoil = (bytes: Uint8Array, index: number) => Uint8Array | undefined

@@ -1,14 +1,17 @@
 /** What payloads of radio nodes mean: Cayenne LPP, scripts that owners bring along, and whose settings count. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { readDevice } from '#gateway/device.ts'
 import { cayenneLpp } from '#gateway/sensors/cayenne-lpp.ts'
 import { readerOf } from '#gateway/sensors/read.ts'
 import { reyaxRylr } from '#gateway/sensors/reyax-rylr.ts'
-import { maxScriptBytes, scriptRunner } from '#gateway/sensors/script.ts'
+import { maxScriptBytes, residentBytes, scriptRunner } from '#gateway/sensors/script.ts'
 import type { Outcome, Settings } from '#gateway/sensors/sensors.ts'
 import { type UplinkReader, uplinkReader } from '#gateway/sensors/uplink.ts'
 import { inProcess } from '#sim/outlets/in-process.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
 import { bytesIn, bytesOf, framesFile, haveFrames, hex, measurementsOf, surroundings } from './frames.ts'
 
 const seed = 20261121
@@ -221,7 +224,8 @@ describe('a script', () => {
     expect(() => script('function (')).toThrow(
       /^test: setting "script": expected JavaScript that can be read/,
     )
-    expect(() => script("import('node:fs')")).toThrow(/expected a decoder without the word import/)
+    for (const importing of ["import('node:fs')", '// import this into the console\n'])
+      expect(() => script(importing)).toThrow(/expected a decoder without the word import, in comments too/)
     expect(() => script(' '.repeat(maxScriptBytes + 1))).toThrow(/expected at most 131072 characters/)
     expect(() => uplinkReader('test', { payload: 'script' }, surroundings())).toThrow(
       /setting "script": expected the text of a dec/,
@@ -230,6 +234,22 @@ describe('a script', () => {
 })
 
 const good = 'function decodeUplink({ bytes }) { return { data: { t: bytes[0] } } }'
+
+test('memory is counted in bytes whatever the size of a page', () => {
+  const proc = temporaryDirectory()
+  mkdirSync(join(proc, '7'))
+  // A process of 160 MB on a kernel with pages of 16 kB: 10240 pages in statm.
+  writeFileSync(join(proc, '7', 'statm'), '70000 10240 3000 1 0 20000 0\n')
+  writeFileSync(
+    join(proc, '7', 'status'),
+    'Name:\tnode\nVmHWM:\t  170000 kB\nVmRSS:\t  163840 kB\nThreads:\t11\n',
+  )
+  expect(residentBytes(7, proc)).toBe(160 * 1024 * 1024)
+  expect(residentBytes(8, proc)).toBe(0)
+  const own = process.memoryUsage.rss()
+  if (existsSync('/proc/self/status'))
+    expect(Math.abs(residentBytes(process.pid) - own)).toBeLessThan(own / 4)
+})
 
 describe('a hostile script', () => {
   const hostile: Record<string, string> = {

@@ -1,6 +1,8 @@
 /** Winsen MH-Z19 carbon dioxide sensors. */
 import { describe, expect, test } from 'vitest'
 import { driverOf } from '#gateway/sensors/all.ts'
+import type { Settings } from '#gateway/sensors/sensors.ts'
+import { winsen } from '#sim/devices/winsen.ts'
 import {
   bytesIn,
   decode,
@@ -12,6 +14,7 @@ import {
   refusalsOf,
   surroundings,
 } from './frames.ts'
+import { air, conversation, startMs } from './modems.ts'
 
 const driver = driverOf('winsen-mhz19')
 const hexOf = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex')
@@ -41,6 +44,34 @@ describe.skipIf(!haveFrames)('published frames', () => {
       ])
     }
   })
+})
+
+test('it is told its range only where its owner says so, before anything else', () => {
+  const said = (settings: Settings): string[] => {
+    const { dialogue } = driver.configure(settings, surroundings())
+    dialogue!.opened(0)
+    return [0, 200, 400].map((nowMs) => hexOf(dialogue!.turn(nowMs).send))
+  }
+  expect(said({ rangePpm: 2000 })).toEqual(['ff0186000000000079', '', ''])
+  expect(said({ setRange: true })).toEqual(['ff01990000001388cb', 'ff0186000000000079', ''])
+  expect(said({ setRange: true, rangePpm: 10_000, selfCalibration: false })).toEqual([
+    'ff019900000027102f',
+    'ff0179000000000086',
+    'ff0186000000000079',
+  ])
+  if (!haveFrames) return
+  const published = framesFile('winsen-mhz19').map(({ hex: digits }) => digits)
+  expect(published).toContain('ff01990000001388cb')
+})
+
+test('a sensor that is told its range measures no further, and says so', () => {
+  const thick = winsen({ seed: 1, air: () => ({ ...air(startMs), pm2_5: 900 }) })
+  const talk = conversation(thick, { preheatS: 0, setRange: true, rangePpm: 2000 })
+  talk.open()
+  talk.pass(30_000)
+  expect(talk.outcomes[0]).toEqual({ kind: 'control', what: 'answered range' })
+  expect(talk.outcomes.filter(({ kind }) => kind === 'refused')).toEqual([])
+  expect(measurementsOf(talk.outcomes)).toEqual({ co2: 2000 })
 })
 
 test('values of the first minutes after opening are absent, and longer with the older variant', () => {
