@@ -181,7 +181,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
               valueMicroUsd: BigInt(market.valueMicroUsd),
               ownerPermille: market.ownerPermille,
             },
-            factor: () => 1000,
+            factor: (station) => evidence.profile(station)?.pricePermille ?? 1000,
             starterMicroUsd: BigInt(market.starterMicroUsd),
             nowMs: Date.now,
           }),

@@ -6,6 +6,7 @@ import type { Anchors, Batch } from '#gateway/anchor/anchor.ts'
 import type { Evidence, RefusedRecord, StationRecord } from '#gateway/evidence/evidence.ts'
 import type { PartState } from '#gateway/market/api.ts'
 import { createApi, type MarketDeps } from '#gateway/market/market.ts'
+import type { Profile } from '#gateway/reading/profile.ts'
 import { type Measurement, toValues } from '#gateway/reading/reading.ts'
 import { encodeStatement, statementHash } from '#gateway/reading/statement.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
@@ -82,6 +83,21 @@ const refusal = (index: number): RefusedRecord => ({
   bytes: Uint8Array.of(1, 2, index % 256),
 })
 
+/** Resolution 7, around the middle of Vienna. */
+export const viennaCell = '871e15b46ffffff'
+
+/** A tells its place as a cell in Vienna; B tells no place. */
+export const profiles: Readonly<Record<string, Profile>> = {
+  [stationA]: {
+    declaredMs: nowMs - 7_200_000,
+    licence: 'CC-BY-4.0',
+    pricePermille: 1000,
+    name: 'Garden',
+    cell: viennaCell,
+  },
+  [stationB]: { declaredMs: nowMs - 7_200_000, licence: 'LicenseRef-ask', pricePermille: 2000 },
+}
+
 /** Stands for the evidence where a test asks only for its bookkeeping. */
 export const fakeEvidence = (): Evidence => {
   const stations = [registered(stationB), registered(stationA), registered(stationSilent, nowMs - 1000)]
@@ -95,6 +111,7 @@ export const fakeEvidence = (): Evidence => {
     span: () => undefined,
     stations: () => stations,
     station: (id) => stations.find(({ station }) => station === id),
+    profile: (station) => profiles[station],
     progress: (station) =>
       station === stationA
         ? {

@@ -1,7 +1,16 @@
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Answered, openChecked } from './market-schema.ts'
-import { anHour, nowMs, openWorld, stationA, stationB, stationSilent, type World } from './market-world.ts'
+import {
+  anHour,
+  nowMs,
+  openWorld,
+  stationA,
+  stationB,
+  stationSilent,
+  viennaCell,
+  type World,
+} from './market-world.ts'
 
 type Row = {
   readonly station: string
@@ -349,6 +358,15 @@ describe('stations', () => {
       envelopes: 21,
       gaps: 1,
       missing: 3,
+      profile: {
+        declared: '2026-11-21T10:00:00.000Z',
+        licence: 'CC-BY-4.0',
+        pricePermille: 1000,
+        name: 'Garden',
+        cell: viennaCell,
+        resolution: 7,
+        centre: { latitude: expect.closeTo(48.2, 1), longitude: expect.closeTo(16.4, 1) },
+      },
       sensors: [
         {
           sensor: 'garden',

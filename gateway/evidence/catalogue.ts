@@ -3,11 +3,12 @@ import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { atomically } from '../journal/sqlite.ts'
 import type { FrameId, FrameSpan, Summary } from '../reading/contents.ts'
+import type { Profile } from '../reading/profile.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { KeptRef, StationRecord } from './evidence.ts'
 
 // Raised with the tables below: a catalogue of another version is made again from the journal.
-const version = 3
+const version = 4
 
 // The journal is the record; after a power cut a catalogue that lost its last transactions is caught up from it.
 const schema = `
@@ -26,6 +27,9 @@ const schema = `
   CREATE TABLE IF NOT EXISTS frame (
     station TEXT NOT NULL, node TEXT NOT NULL, withheld INTEGER NOT NULL, seq INTEGER NOT NULL,
     envelope INTEGER NOT NULL, PRIMARY KEY (station, node, withheld, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS profile (
+    station TEXT PRIMARY KEY, seq INTEGER NOT NULL, profile TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS refusal (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -104,6 +108,11 @@ export const openCatalogue = (path: string) => {
     'INSERT INTO refusal VALUES (?, 1) ON CONFLICT (reason) DO UPDATE SET count = count + 1',
   )
   const counts = database.prepare('SELECT reason, count FROM refusal')
+  const setProfile = database.prepare(
+    `INSERT INTO profile VALUES (?, ?, ?)
+     ON CONFLICT (station) DO UPDATE SET seq = excluded.seq, profile = excluded.profile WHERE excluded.seq > seq`,
+  )
+  const getProfile = database.prepare('SELECT profile FROM profile WHERE station = ?')
   const getMark = database.prepare('SELECT value FROM mark WHERE name = ?')
   const setMark = database.prepare(
     'INSERT INTO mark VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
@@ -119,6 +128,12 @@ export const openCatalogue = (path: string) => {
       insert.run(index, station, seq, ...times, ...counts, hash, prev)
       for (const { node, seq: number } of summary.frames)
         addFrame.run(station, node, withheld ? 1 : 0, number, seq)
+      if (summary.profile !== undefined) setProfile.run(station, seq, JSON.stringify(summary.profile))
+    },
+    /** What a station said of itself last, by its numbers. */
+    profile: (station: string): Profile | undefined => {
+      const row = getProfile.get(station) as { profile: string } | undefined
+      return row && (JSON.parse(row.profile) as Profile)
     },
     /** Whether a frame of a node is in an envelope of that station. */
     hasFrame: (station: string, { node, seq }: FrameId): boolean =>
@@ -187,7 +202,9 @@ export const openCatalogue = (path: string) => {
     },
     /** Forgets all but how many were refused; the journal is read again. */
     clear: (): void =>
-      database.exec('DELETE FROM envelope; DELETE FROM frame; DELETE FROM station; DELETE FROM mark;'),
+      database.exec(
+        'DELETE FROM envelope; DELETE FROM frame; DELETE FROM profile; DELETE FROM station; DELETE FROM mark;',
+      ),
     close: (): void => database.close(),
   }
 }

@@ -1,4 +1,5 @@
 /** Evidence: the exact signed bytes that were accepted, the system of record. Everything after it is a view. */
+import type { Profile } from '../reading/profile.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { Refusal } from '../reading/refusal.ts'
 
@@ -68,6 +69,8 @@ export type Evidence = {
   span(station: string, fromMs: number, toMs: number): Range | undefined
   stations(): StationRecord[]
   station(id: string): StationRecord | undefined
+  /** What a station's owner says of it, signed by its key; undefined where nothing was said. */
+  profile(station: string): Profile | undefined
   progress(station: string): StationProgress
   /** Newest first, before journal index `before` where given. */
   refusals(limit: number, before?: number): Promise<RefusedRecord[]>

@@ -264,6 +264,7 @@ export const openEvidence = async (options: {
     span: catalogue.span,
     stations: () => [...stations.values()],
     station: (id) => stations.get(id),
+    profile: catalogue.profile,
     progress,
     refusals: async (limit, before = refusedJournal.committed) => {
       const found: RefusedRecord[] = []

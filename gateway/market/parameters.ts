@@ -1,10 +1,12 @@
 /** Query parameters: how each is written, checked and described, once for every route that takes it. */
+
 import { z } from '@hono/zod-openapi'
 import { quantities, quantityNamed } from '../reading/quantity.ts'
 import { idPattern } from '../reading/reading.ts'
 import { refusals } from '../reading/refusal.ts'
 import type { RollupFunction } from '../store/store.ts'
 import { formatNames } from './formats/all.ts'
+import { type Box, type Circle, parseBox, parseCell, parseNear } from './place.ts'
 import type { FieldFault } from './problem.ts'
 import { parseDuration, parseTime, type TimeRef } from './time.ts'
 
@@ -107,7 +109,8 @@ const integer = (least: number, most: number, description: string, initial?: num
     },
   )
 
-const oneOf = <T extends string>(names: readonly T[], description: string) =>
+/** A parameter that takes one of these names. */
+export const oneOf = <T extends string>(names: readonly T[], description: string) =>
   parsed(
     (text): Parsed<T> => {
       const value = names.find((name) => name === text)
@@ -214,6 +217,43 @@ export const parameters = {
     .openapi({ description: 'Goes on where a page ended; as given by "next" of the same query.' })
     .optional(),
   format: oneOf(formatNames, 'Format of the answer, stronger than the Accept header.'),
+  bbox: parsed(
+    (text): Parsed<Box> => {
+      const value = parseBox(text)
+      return value === undefined
+        ? { ok: false, detail: 'takes west,south,east,north in degrees, such as 16.1,48.1,16.6,48.4' }
+        : { ok: true, value }
+    },
+    {
+      type: 'string',
+      description: 'Only stations whose cell has its centre in this box: west,south,east,north (RFC 7946).',
+      example: '16.1,48.1,16.6,48.4',
+    },
+  ),
+  h3: parsed(
+    (text): Parsed<string> => {
+      const value = parseCell(text)
+      return value === undefined
+        ? { ok: false, detail: 'takes an H3 cell of 15 hex digits' }
+        : { ok: true, value }
+    },
+    { type: 'string', description: 'Only stations within this H3 cell.', example: '851e15b7fffffff' },
+  ),
+  near: parsed(
+    (text): Parsed<Circle> => {
+      const value = parseNear(text)
+      return value === undefined
+        ? { ok: false, detail: 'takes latitude,longitude and a distance, such as 48.2,16.37,25km' }
+        : { ok: true, value }
+    },
+    {
+      type: 'string',
+      description:
+        'Only stations whose cell has its centre so near: latitude,longitude,distance; default 10km.',
+      example: '48.2,16.37,25km',
+    },
+  ),
+  resolution: integer(0, 9, 'H3 resolution of the cells that are counted; default 5.'),
   before: integer(1, Number.MAX_SAFE_INTEGER, 'Only those before this number, as given by "next".'),
   after: isId('stations after this id'),
   reason: oneOf(Object.keys(refusals) as (keyof typeof refusals)[], 'Only refusals for this reason.'),

@@ -128,7 +128,22 @@ const sensorSummary = z
   })
   .openapi('Sensor')
 
-const stationMembers = {
+const profile = z
+  .strictObject({
+    declared: time,
+    licence: z.string().openapi({ description: 'Licence of the data: SPDX identifier or LicenseRef-...' }),
+    pricePermille: count.openapi({ description: 'What the owner asks, in thousandths of the list price' }),
+    name: z.string().optional(),
+    cell: z.string().optional().openapi({ description: 'H3 cell: all that is told of the place' }),
+    resolution: count.optional().openapi({ description: 'H3 resolution of the cell, 5 to 9' }),
+    centre: z
+      .strictObject({ latitude: z.number(), longitude: z.number() })
+      .optional()
+      .openapi({ description: 'Centre of the cell, degrees' }),
+  })
+  .openapi('Profile', { description: 'What the station’s owner says of it, signed by its key' })
+
+export const stationMembers = {
   station: id,
   publicKey: hex32.openapi({ description: 'Ed25519 public key' }),
   registered: time,
@@ -139,6 +154,7 @@ const stationMembers = {
   envelopes: count.openapi({ description: 'Signed envelopes kept' }),
   gaps: count.openapi({ description: 'Runs of sequence numbers that have not arrived' }),
   missing: count.openapi({ description: 'Envelopes in these gaps' }),
+  profile: profile.optional(),
   sensors: z.array(sensorSummary),
 }
 

@@ -5,6 +5,7 @@ import { decodeDropped, droppedContentType } from './dropped.ts'
 import { type Envelope, envelopeHash } from './envelope.ts'
 import { decodeHeard, type HeardFrame, heardContentType } from './heard.ts'
 import { decodeReadings, readingsContentType } from './payload.ts'
+import { decodeProfile, type Profile, profileContentType } from './profile.ts'
 import { quantityCoded } from './quantity.ts'
 import type { Reading } from './reading.ts'
 import { type Refused, refused } from './refusal.ts'
@@ -12,7 +13,8 @@ import { decodeSenmlReadings } from './senml.ts'
 import { senmlContentFormat } from './senml-cbor.ts'
 
 /**
- * The readings of a decoded envelope, in the order that gives each its place; none where it declares dropped ones.
+ * The readings of a decoded envelope, in the order that gives each its place; none where it declares
+ * dropped ones, or what its station is.
  * `frames` are what nodes signed themselves, in the order of their readings: their signatures are for `framesFault`.
  */
 export const readingsOf = (
@@ -31,6 +33,10 @@ export const readingsOf = (
     const dropped = decodeDropped(payload, seq)
     return dropped.ok ? { ok: true, readings: [], frames: [] } : dropped
   }
+  if (contentType === profileContentType) {
+    const declared = decodeProfile(payload)
+    return declared.ok ? { ok: true, readings: [], frames: [] } : declared
+  }
   const plain =
     contentType === readingsContentType
       ? decodeReadings(payload)
@@ -40,14 +46,22 @@ export const readingsOf = (
   return plain.ok ? { ok: true, readings: plain.readings, frames: [] } : plain
 }
 
+/** What an envelope says of its station; undefined for one that says something else. */
+export const profileIn = ({ contentType, payload }: Envelope): Profile | undefined => {
+  if (contentType !== profileContentType) return undefined
+  const decoded = decodeProfile(payload)
+  return decoded.ok ? decoded.profile : undefined
+}
+
 /** First and last time of an envelope's readings (UTC ms); of one without, when it was declared. */
 export const spanOf = (
   envelope: Envelope,
   readings: readonly Reading[],
 ): { readonly firstMs: number; readonly lastMs: number } => {
   if (readings.length === 0) {
+    const profile = profileIn(envelope)
     const decoded = decodeDropped(envelope.payload, envelope.seq)
-    const declaredMs = decoded.ok ? decoded.dropped.declaredMs : 0
+    const declaredMs = profile?.declaredMs ?? (decoded.ok ? decoded.dropped.declaredMs : 0)
     return { firstMs: declaredMs, lastMs: declaredMs }
   }
   let firstMs = Number.POSITIVE_INFINITY
@@ -88,6 +102,8 @@ export type Summary = {
   readonly withheld: boolean
   readonly declaredWithheld: number
   readonly frames: readonly FrameId[]
+  /** What it says of its station, where that is what it is for. */
+  readonly profile?: Profile
 }
 
 /** Whether any of an envelope's readings tells a position: then it is signed, kept and anchored, and not handed out. */
@@ -102,6 +118,7 @@ export const summarise = (
   frames: readonly FrameId[],
 ): Summary => {
   const { firstMs, lastMs } = spanOf(envelope, readings)
+  const profile = profileIn(envelope)
   return {
     station: toHex(envelope.kid),
     seq: envelope.seq,
@@ -113,5 +130,6 @@ export const summarise = (
     withheld: holdPositions(readings),
     declaredWithheld: envelope.withheld,
     frames: frames.map(({ node, seq }) => ({ node, seq })),
+    ...(profile === undefined ? {} : { profile }),
   }
 }
