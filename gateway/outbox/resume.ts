@@ -1,0 +1,48 @@
+/** Picking up where the outbox was: what waits in its journal, and where the chain ended. */
+import type { Journal } from '../journal/journal.ts'
+import { fromHex } from '../reading/bytes.ts'
+import { decodeDropped, droppedContentType } from '../reading/dropped.ts'
+import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
+import { type Cursor, readCursor } from './cursor.ts'
+import type { Place, Queue } from './queue.ts'
+
+/** The newest envelope of the chain, and the index that the cursor on disk names. */
+export type Resumed = {
+  readonly head: { readonly seq: number; readonly hash: Uint8Array; readonly withheld: number }
+  readonly cursorIndex: number
+}
+
+const headOf = (stored: Cursor | undefined): Resumed['head'] =>
+  stored === undefined
+    ? { seq: 0, hash: noPrevious, withheld: 0 }
+    : { seq: stored.seq, hash: fromHex(stored.hash)!, withheld: stored.withheld }
+
+/** Puts what waits in the journal into an emptied queue, all of it backlog; what is declared dropped does not wait. */
+export const resume = async (from: Journal, cursorPath: string, queue: Queue): Promise<Resumed> => {
+  const stored = readCursor(cursorPath)
+  queue.clear()
+  let head = headOf(stored)
+  const found = new Map<number, Place>()
+  let [ordered, newest] = [true, 0]
+  // A cursor past the end is from before the disk lost its newest records: it says nothing about what comes now.
+  const start = stored !== undefined && stored.index <= from.next ? stored.index : 0
+  for await (const { index, record } of from.read(Math.max(from.first, start))) {
+    const decoded = decodeEnvelope(record)
+    if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
+    const { seq, withheld } = decoded.envelope
+    const hash = envelopeHash(record)
+    found.set(seq, { index, hash })
+    if (decoded.envelope.contentType === droppedContentType) {
+      const declared = decodeDropped(decoded.envelope.payload, seq)
+      if (declared.ok) for (const one of declared.dropped.envelopes) found.delete(one.seq)
+    }
+    if (seq < newest) ordered = false
+    newest = Math.max(newest, seq)
+    if (seq >= head.seq) head = { seq, hash, withheld }
+  }
+  for (const [seq, place] of ordered ? found : [...found].sort(([a], [b]) => a - b)) {
+    queue.add(seq, place)
+    queue.offer(seq, true)
+  }
+  return { head, cursorIndex: stored?.index ?? 0 }
+}

@@ -1,0 +1,125 @@
+/**
+ * The thinning: while the outbox takes more disk than it may, step after step of its oldest envelopes goes, each
+ * declared in the station's own chain before it is let go.
+ */
+import { equalBytes } from '../reading/bytes.ts'
+import { droppedContentType, encodeDropped } from '../reading/dropped.ts'
+import { envelopeHash } from '../reading/envelope.ts'
+import type { Lasting } from './lasting.ts'
+import type { Queue } from './queue.ts'
+import { declarationOf, leastThinned, stepOf, type Waiting } from './thin.ts'
+
+/** What the thinning is given by the outbox. */
+export type ThinningDeps = {
+  readonly queue: Queue
+  readonly journal: Lasting
+  /** Disk the envelopes may take, in bytes. */
+  readonly maxBytes: number
+  readonly utc: () => number
+  /** Signs a declaration as the chain's next envelope and appends it. */
+  readonly declare: (contentType: string, payload: Uint8Array) => void
+  /** Resolves when what was appended is on disk, or the disk failed. */
+  readonly commit: () => Promise<void>
+  /** Frees what no envelope that waits stands in. */
+  readonly free: () => Promise<void>
+}
+
+export type Thinning = {
+  /** Starts where it is needed and not under way. */
+  start(): void
+  /** Resolves when what is under way is done. */
+  readonly done: Promise<void> | undefined
+  /** Envelopes dropped since the start. */
+  readonly dropped: number
+}
+
+/** A thinning at rest. */
+export const createThinning = (deps: ThinningDeps): Thinning => {
+  const { queue, journal, maxBytes } = deps
+  let dropped = 0
+  let thinnedTo = 0
+  let thinning: Promise<void> | undefined
+
+  /** The bytes of envelopes that wait on disk and are not on their way. */
+  const waitingOf = async (seqs: readonly number[]): Promise<Waiting[]> => {
+    const found: Waiting[] = []
+    for (const seq of seqs) {
+      const place = queue.get(seq)
+      if (place === undefined || queue.isFlying(seq)) continue
+      const bytes = await journal.get(place.index)
+      if (bytes && equalBytes(envelopeHash(bytes), place.hash)) found.push({ seq, hash: place.hash, bytes })
+    }
+    return found
+  }
+
+  /** The next of the older half: one pass after the other goes over it, so the oldest have been halved most often. */
+  const nextOldest = (): number[] => {
+    const oldest: number[] = []
+    if (queue.size < leastThinned) return oldest
+    const most = stepOf(queue.size)
+    for (let passes = 0; passes < 2 && oldest.length === 0; passes++) {
+      let place = queue.size >> 1
+      for (const seq of queue.seqs()) {
+        if (place-- <= 0 || oldest.length >= most) break
+        if (seq > thinnedTo) oldest.push(seq)
+      }
+      thinnedTo = oldest.at(-1) ?? 0
+    }
+    return oldest
+  }
+
+  /**
+   * Drops every second of the oldest, and writes what stands first in the journal once more at its end, so that whole
+   * segments get free. A copy, then the declaration, go to disk in this order before anything is trimmed: a power cut
+   * leaves at worst both copies, and what a declaration on disk lists is not read again.
+   */
+  const thinOnce = async (order: number[]): Promise<boolean> => {
+    const declaration = declarationOf(await waitingOf(nextOldest()), deps.utc(), 'budget')
+    if (declaration === undefined) return false
+    const gone = new Set(declaration.envelopes.map(({ seq }) => seq))
+    const front: number[] = []
+    const most = stepOf(queue.size)
+    while (front.length < most && order.length > 0) {
+      const seq = order.pop()!
+      if (!gone.has(seq)) front.push(seq)
+    }
+    const moved: [seq: number, index: number][] = []
+    for (const { seq, bytes } of await waitingOf(front)) moved.push([seq, journal.append(bytes)])
+    deps.declare(droppedContentType, encodeDropped(declaration))
+    await deps.commit()
+    if (journal.disk.state !== 'ok') return false
+    for (const [seq, index] of moved) queue.move(seq, index)
+    for (const seq of gone) {
+      if (queue.get(seq) === undefined || queue.isFlying(seq)) continue
+      queue.drop(seq)
+      dropped++
+    }
+    await deps.free()
+    return true
+  }
+
+  const thin = async (): Promise<void> => {
+    let order: number[] = []
+    while (journal.bytesOnDisk > maxBytes && journal.disk.state === 'ok') {
+      if (order.length === 0) order = queue.newestFirst()
+      if (!(await thinOnce(order))) return
+    }
+  }
+
+  return {
+    start: () => {
+      if (journal.bytesOnDisk <= maxBytes || thinning !== undefined) return
+      thinning = thin()
+        .catch(() => {}) // closed in the middle; the disk's own troubles are in its status
+        .finally(() => {
+          thinning = undefined
+        })
+    },
+    get done() {
+      return thinning
+    },
+    get dropped() {
+      return dropped
+    },
+  }
+}
