@@ -288,9 +288,8 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         }
         // A disk restored from an older copy: the hub knows envelopes that this outbox has forgotten.
         if (last > head.seq) head = { seq: last, hash, withheld: Math.max(withheld, head.withheld) }
-        for (const seq of queue.seqs()) {
+        for (const seq of queue.seqs(first - 1)) {
           if (seq > last) break
-          if (seq < first) continue
           queue.drop(seq)
           accepted++
         }

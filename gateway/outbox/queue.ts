@@ -1,7 +1,5 @@
 /** What waits for the hub's receipt, by number, and which of it goes next: fresh ones first, the backlog after. */
-
-/** Where an envelope is in the journal, and its hash. */
-export type Place = { readonly index: number; readonly hash: Uint8Array }
+import { createPlaces, type Place, states } from './places.ts'
 
 export type Queue = {
   /** All without a receipt. */
@@ -11,7 +9,7 @@ export type Queue = {
   readonly oldestIndex: number | undefined
   get(seq: number): Place | undefined
   isFlying(seq: number): boolean
-  /** Numbers ascend from call to call. It is not sent before it is offered, or requeued. */
+  /** It is not sent before it is offered. One that is there stands somewhere else in the journal now. */
   add(seq: number, place: Place): void
   /** It is on disk and may be sent: as fresh, ahead of the backlog, or late, as part of it. */
   offer(seq: number, late?: boolean): void
@@ -20,13 +18,15 @@ export type Queue = {
   move(seq: number, index: number): void
   /** The same for one that is known by where it stood. */
   moveFrom(from: number, to: number): void
-  /** Ascending; what is dropped meanwhile is left out. */
-  seqs(): Iterable<number>
+  /** Those above `above`, ascending; what is dropped meanwhile is left out. */
+  seqs(above?: number): Iterable<number>
+  /** The number that so many are below of. */
+  ranked(rank: number): number | undefined
   /** All, by their place in the journal, from its end to its beginning. */
   newestFirst(): number[]
   /** Takes the next to send, which is then in flight, or says how long to wait for one. */
   take(): { readonly seq: number; readonly late: boolean } | { readonly waitMs: number }
-  /** It could not be read: it goes behind the backlog, and no other of the backlog goes for `ms`. */
+  /** It could not be read: the others of the backlog go before it, and none of them for `ms`. */
   putBack(seq: number, ms: number): void
   /** All that was in flight or fresh becomes backlog. */
   requeue(): void
@@ -43,108 +43,98 @@ export const createQueue = (options: {
   readonly now: () => number
 }): Queue => {
   const { maxInFlight, receiptTimeoutMs, backlogIntervalMs, now } = options
-  // In order of seq and journal index alike, because a Map keeps the order of insertion.
-  const pending = new Map<number, { index: number; readonly hash: Uint8Array }>()
+  const places = createPlaces()
   const flying = new Map<number, { readonly sentMs: number }>()
-  const fresh = new Set<number>()
-  const backlog = new Set<number>()
-  /** Whether `pending` is in order of journal index as well: not where one was written again. */
-  let inIndexOrder = true
-  let newestIndex = 0
   let nextBacklogMs = 0
+  /** All fresh ones are above. */
+  let freshAbove = 0
+  /** The backlog is gone through again and again from here, so that one that comes back waits for the others. */
+  let lateAbove = 0
+
+  const toBacklog = (seq: number): void => {
+    flying.delete(seq)
+    places.setState(seq, states.backlog)
+  }
 
   const requeueLate = (): void => {
     const late = now() - receiptTimeoutMs
     for (const [seq, { sentMs }] of flying) {
       if (sentMs > late) break
-      flying.delete(seq)
-      backlog.add(seq)
+      toBacklog(seq)
     }
   }
 
   /** The seq to send now, or how long to wait for one. */
   const candidate = (): { seq: number; late: boolean } | { waitMs: number } => {
     if (flying.size >= maxInFlight) return { waitMs: receiptTimeoutMs }
-    const [newest] = fresh
-    if (newest !== undefined) return { seq: newest, late: false }
-    const [oldest] = backlog
-    if (oldest === undefined) return { waitMs: receiptTimeoutMs }
+    const fresh = places.after(freshAbove, states.fresh)
+    freshAbove = (fresh ?? Number.MAX_SAFE_INTEGER) - 1
+    if (fresh !== undefined) return { seq: fresh, late: false }
+    const late = places.after(lateAbove, states.backlog) ?? places.after(0, states.backlog)
+    if (late === undefined) return { waitMs: receiptTimeoutMs }
     const waitMs = nextBacklogMs - now()
-    return waitMs > 0 ? { waitMs } : { seq: oldest, late: true }
+    return waitMs > 0 ? { waitMs } : { seq: late, late: true }
   }
 
   return {
     get size() {
-      return pending.size
+      return places.size
     },
     get inFlight() {
       return flying.size
     },
     get oldestIndex() {
-      if (inIndexOrder) return pending.values().next().value?.index
-      let least: number | undefined
-      for (const { index } of pending.values()) if (least === undefined || index < least) least = index
-      return least
+      return places.leastIndex
     },
-    get: (seq) => pending.get(seq),
+    get: places.get,
     isFlying: (seq) => flying.has(seq),
-    add: (seq, { index, hash }) => {
-      if (index < newestIndex) inIndexOrder = false
-      newestIndex = index
-      pending.set(seq, { index, hash })
-    },
+    add: places.put,
     offer: (seq, late = false) => {
-      if (!pending.has(seq)) return
-      if (late) backlog.add(seq)
-      else fresh.add(seq)
+      places.setState(seq, late ? states.backlog : states.fresh)
+      if (!late) freshAbove = Math.min(freshAbove, seq - 1)
     },
     drop: (seq) => {
-      pending.delete(seq)
+      places.drop(seq)
       flying.delete(seq)
-      fresh.delete(seq)
-      backlog.delete(seq)
     },
-    move: (seq, index) => {
-      const place = pending.get(seq)
-      if (place !== undefined) place.index = index
-      inIndexOrder = false
-    },
+    move: places.setIndex,
     moveFrom: (from, to) => {
-      for (const place of pending.values()) if (place.index === from) place.index = to
-      inIndexOrder = false
+      const seq = places.at(from)
+      if (seq !== undefined) places.setIndex(seq, to)
     },
-    seqs: () => pending.keys(),
-    newestFirst: () => [...pending].sort(([, a], [, b]) => b.index - a.index).map(([seq]) => seq),
+    *seqs(above = 0) {
+      for (let seq = places.after(above); seq !== undefined; seq = places.after(seq)) yield seq
+    },
+    ranked: places.ranked,
+    newestFirst: places.byIndex,
     take: () => {
       requeueLate()
       const found = candidate()
       if ('waitMs' in found) return found
       const { seq, late } = found
-      fresh.delete(seq)
-      backlog.delete(seq)
+      places.setState(seq, states.flying)
       flying.set(seq, { sentMs: now() })
-      if (late) nextBacklogMs = now() + backlogIntervalMs
+      if (late) {
+        lateAbove = seq
+        nextBacklogMs = now() + backlogIntervalMs
+      }
       return found
     },
     putBack: (seq, ms) => {
-      flying.delete(seq)
-      backlog.add(seq)
+      toBacklog(seq)
       nextBacklogMs = now() + ms
     },
     requeue: () => {
-      const again = [...flying.keys(), ...fresh, ...backlog].sort((a, b) => a - b)
-      flying.clear()
-      fresh.clear()
-      backlog.clear()
-      for (const seq of again) backlog.add(seq)
+      for (const seq of [...flying.keys()]) toBacklog(seq)
+      let fresh = places.after(0, states.fresh)
+      for (; fresh !== undefined; fresh = places.after(fresh, states.fresh)) toBacklog(fresh)
+      lateAbove = 0
     },
     clear: () => {
-      pending.clear()
+      places.clear()
       flying.clear()
-      fresh.clear()
-      backlog.clear()
-      inIndexOrder = true
-      newestIndex = 0
+      freshAbove = 0
+      lateAbove = 0
     },
   }
 }

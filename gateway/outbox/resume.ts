@@ -4,7 +4,7 @@ import { fromHex } from '../reading/bytes.ts'
 import { decodeDropped, droppedContentType } from '../reading/dropped.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import { type Cursor, readCursor } from './cursor.ts'
-import type { Place, Queue } from './queue.ts'
+import type { Queue } from './queue.ts'
 
 /** The newest envelope of the chain, and the index that the cursor on disk names. */
 export type Resumed = {
@@ -22,8 +22,6 @@ export const resume = async (from: Journal, cursorPath: string, queue: Queue): P
   const stored = readCursor(cursorPath)
   queue.clear()
   let head = headOf(stored)
-  const found = new Map<number, Place>()
-  let [ordered, newest] = [true, 0]
   // A cursor past the end is from before the disk lost its newest records: it says nothing about what comes now.
   const start = stored !== undefined && stored.index <= from.next ? stored.index : 0
   for await (const { index, record } of from.read(Math.max(from.first, start))) {
@@ -31,18 +29,13 @@ export const resume = async (from: Journal, cursorPath: string, queue: Queue): P
     if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
     const { seq, withheld } = decoded.envelope
     const hash = envelopeHash(record)
-    found.set(seq, { index, hash })
+    queue.add(seq, { index, hash })
+    queue.offer(seq, true)
     if (decoded.envelope.contentType === droppedContentType) {
       const declared = decodeDropped(decoded.envelope.payload, seq)
-      if (declared.ok) for (const one of declared.dropped.envelopes) found.delete(one.seq)
+      if (declared.ok) for (const one of declared.dropped.envelopes) queue.drop(one.seq)
     }
-    if (seq < newest) ordered = false
-    newest = Math.max(newest, seq)
     if (seq >= head.seq) head = { seq, hash, withheld }
-  }
-  for (const [seq, place] of ordered ? found : [...found].sort(([a], [b]) => a - b)) {
-    queue.add(seq, place)
-    queue.offer(seq, true)
   }
   return { head, cursorIndex: stored?.index ?? 0 }
 }

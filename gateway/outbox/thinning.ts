@@ -57,11 +57,11 @@ export const createThinning = (deps: ThinningDeps): Thinning => {
     const oldest: number[] = []
     if (queue.size < leastThinned) return oldest
     const most = stepOf(queue.size)
+    const end = queue.ranked(queue.size >> 1) ?? 0
     for (let passes = 0; passes < 2 && oldest.length === 0; passes++) {
-      let place = queue.size >> 1
-      for (const seq of queue.seqs()) {
-        if (place-- <= 0 || oldest.length >= most) break
-        if (seq > thinnedTo) oldest.push(seq)
+      for (const seq of queue.seqs(thinnedTo)) {
+        if (seq >= end || oldest.length >= most) break
+        oldest.push(seq)
       }
       thinnedTo = oldest.at(-1) ?? 0
     }
