@@ -122,6 +122,9 @@ export const sealSegment = async (
   segment.state = 'sealed'
   segment.bytesOnDisk = bytes
   segment.file = undefined
-  await files.syncDirectory(directory)
-  await file.close()
+  try {
+    await files.syncDirectory(directory)
+  } finally {
+    await file.close()
+  }
 }
