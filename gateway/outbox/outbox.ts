@@ -118,6 +118,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     backlogIntervalMs: 1000 / (options.backlogPerS ?? 50),
     now,
   })
+  const declarations = new Map<number, number>()
   const uncommitted: number[] = []
   let head: Outbox['head'] = { seq: 0, hash: noPrevious, withheld: 0 }
   let held = 0
@@ -196,7 +197,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     probe,
     // Once, before the first envelope is appended.
     opened: async (from) => {
-      const resumed = await resume(from, cursorPath, queue)
+      const resumed = await resume(from, cursorPath, queue, declarations)
       head = resumed.head
       cursorIndex = resumed.cursorIndex
     },
@@ -219,11 +220,13 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       : createThinning({
           queue,
           journal,
+          declarations,
           maxBytes,
           utc,
           declare: (contentType, payload) => {
             const { seq, hash: prev, withheld } = head
             put(declare({ seq: seq + 1, prev, withheld, contentType }, payload))
+            return seq + 1
           },
           commit: async () => {
             await journal.commit()
