@@ -115,6 +115,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     chain: outbox,
     clock: (readings) => timed.clock(readings),
     limits: options.limits,
+    utc: timekeeper.utcMs,
     failed: fail,
   })
   const untimed = await openUntimed({

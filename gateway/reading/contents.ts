@@ -40,15 +40,19 @@ export const readingsOf = (
   return plain.ok ? { ok: true, readings: plain.readings, frames: [] } : plain
 }
 
-/** First and last time of an envelope's readings (UTC ms); of one without, when it was declared. */
+/**
+ * First and last time of an envelope's readings (UTC ms). Of one without: when it was declared, or where it declares
+ * readings that never got a number, the time of those: so whoever asks for that time is told.
+ */
 export const spanOf = (
   envelope: Envelope,
   readings: readonly Reading[],
 ): { readonly firstMs: number; readonly lastMs: number } => {
   if (readings.length === 0) {
     const decoded = decodeDropped(envelope.payload, envelope.seq)
-    const declaredMs = decoded.ok ? decoded.dropped.declaredMs : 0
-    return { firstMs: declaredMs, lastMs: declaredMs }
+    if (!decoded.ok) return { firstMs: 0, lastMs: 0 }
+    const { unsigned, fromMs, toMs, declaredMs } = decoded.dropped
+    return unsigned > 0 ? { firstMs: fromMs, lastMs: toMs } : { firstMs: declaredMs, lastMs: declaredMs }
   }
   let firstMs = Number.POSITIVE_INFINITY
   let lastMs = Number.NEGATIVE_INFINITY

@@ -1,15 +1,18 @@
 /**
  * From readings to signed envelopes: collects what belongs together, seals it, and hands it to the outbox. What is not
  * sealed yet is in memory alone: a SIGKILL or a power cut loses up to `maxAgeMs` (5 s unless told) of readings, and what
- * is held while the disk is away. They have no sequence number yet, so no hole shows in the chain.
+ * is held while the disk is away. They have no sequence number yet, so no hole shows in the chain. What memory had no
+ * room for is declared in the chain when the disk is back, ahead of what was held.
  */
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
+import { droppedContentType, encodeDropped } from '../reading/dropped.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
 import { encodeHeard, type Heard, type HeardFrame, heardContentType, openHeard } from '../reading/heard.ts'
 import { encodeReadings, readingsContentType } from '../reading/payload.ts'
 import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
+import { createLost } from './lost.ts'
 
 /** When an envelope is closed: whichever comes first. */
 export type SealLimits = { readonly maxReadings: number; readonly maxAgeMs: number }
@@ -64,10 +67,15 @@ const openedFrame = (item: Heard): HeardFrame => {
   return opened.frame
 }
 
+/** The readings of an item. */
+const readingsOfItem = (item: Item): readonly Reading[] =>
+  isHeard(item) ? openedFrame(item).readings : [item]
+
 /** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
 const laneOf = (item: Item): Lane => {
-  if (!isHeard(item)) return isPrivate(item) ? 'private' : 'open'
-  return openedFrame(item).readings.some(isPrivate) ? 'private-frames' : 'frames'
+  const isHidden = readingsOfItem(item).some(isPrivate)
+  if (isHeard(item)) return isHidden ? 'private-frames' : 'frames'
+  return isHidden ? 'private' : 'open'
 }
 
 const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
@@ -98,6 +106,8 @@ export const createSealer = (deps: {
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
+  /** UTC in ms, for the time of a declaration. */
+  readonly utc?: () => number
   readonly after?: (ms: number, run: () => void) => () => void
   readonly failed: (error: unknown) => void
 }): Sealer => {
@@ -146,7 +156,8 @@ export const createSealer = (deps: {
   let lastCommit: Promise<void> = Promise.resolve()
   const mostHeld = deps.maxHeld ?? maxHeld
   let held: Item[] = []
-  let lost = 0
+  const lost = createLost()
+  const utc = deps.utc ?? Date.now
   let resuming: Promise<void> | undefined
 
   /** Keeps readings unsigned. Where there is no room, every second of the older half goes: the past gets coarser. */
@@ -154,17 +165,33 @@ export const createSealer = (deps: {
     for (const reading of readings) held.push(reading)
     while (held.length > mostHeld) {
       const half = Math.ceil(held.length / 2)
-      const before = held.length
-      held = held.filter((_, at) => at >= half || at % 2 === 1)
-      lost += before - held.length
+      const goes = (at: number): boolean => at < half && at % 2 === 0
+      for (const [at, item] of held.entries()) if (goes(at)) lost.add(readingsOfItem(item))
+      held = held.filter((_, at) => !goes(at))
     }
-    deps.chain.holding?.(held.length, lost)
+    deps.chain.holding?.(held.length, lost.count)
+  }
+
+  /** Says in the chain what memory had no room for. */
+  const declareLost = (): void => {
+    const dropped = lost.take(utc())
+    if (dropped === undefined) return
+    const { seq, hash, withheld } = deps.chain.head
+    const head = {
+      seq: seq + 1,
+      prev: hash,
+      clock: deps.clock([]),
+      withheld,
+      contentType: droppedContentType,
+    }
+    deps.chain.append(signEnvelope(head, encodeDropped(dropped), deps.network, deps.signer))
   }
 
   const writable = (): boolean => deps.chain.writable ?? true
 
   /** Seals what was held, envelope by envelope, as long as the disk takes it. */
   const resume = async (): Promise<void> => {
+    if (writable()) declareLost()
     while (held.length > 0 && writable()) {
       const taken = held.slice(0, limits.maxReadings)
       held = held.slice(taken.length)
@@ -172,7 +199,7 @@ export const createSealer = (deps: {
         const readings = taken.filter((reading) => laneOf(reading) === lane)
         if (readings.length > 0) seal(readings, lane)
       }
-      deps.chain.holding?.(held.length, lost)
+      deps.chain.holding?.(held.length, lost.count)
       await deps.chain.commit()
     }
   }
