@@ -148,29 +148,35 @@ describe('an outbox with a disk budget', () => {
     expect(Math.max(...drained.declared)).toBeLessThan(last - 30)
   })
 
-  test('a power cut at any moment loses nothing that is not declared, and reuses no number', async () => {
-    const chance = random(7)
-    const disk = memoryDisk()
-    const outbox = await outboxOn(disk)
-    let promised = 0
-    const cuts: { after: MemoryDisk; promised: number }[] = []
-    disk.fault = () => {
-      if (promised > 1200 && chance() < 0.005 && cuts.length < 10)
-        cuts.push({ after: disk.afterPowerCut(chance), promised })
-      return undefined
-    }
-    const hashes = await fill(outbox, 2200, () => {
-      promised = outbox.head.seq
-    })
-    expect(cuts.length).toBe(10)
-    expect(outbox.status.dropped).toBeGreaterThan(300)
-    for (const cut of cuts) {
-      const again = await outboxOn(cut.after, { off: true })
-      const { seq } = again.head
-      expect(seq).toBeGreaterThanOrEqual(cut.promised)
-      expect(accountedFor(await drain(again, hashes), cut.promised)).toEqual([])
-    }
-  })
+  test.each([
+    ['', maxBytes],
+    [', nor while declarations are made one', 16 * segmentBytes],
+  ])(
+    'a power cut at any moment loses nothing that is not declared, and reuses no number%s',
+    async (_, budget) => {
+      const chance = random(7)
+      const disk = memoryDisk()
+      const outbox = await outboxOn(disk, { maxBytes: budget })
+      let promised = 0
+      const cuts: { after: MemoryDisk; promised: number }[] = []
+      disk.fault = () => {
+        if (promised > 1200 && chance() < 0.005 && cuts.length < 10)
+          cuts.push({ after: disk.afterPowerCut(chance), promised })
+        return undefined
+      }
+      const hashes = await fill(outbox, 2200, () => {
+        promised = outbox.head.seq
+      })
+      expect(cuts.length).toBe(10)
+      expect(outbox.status.dropped).toBeGreaterThan(300)
+      for (const cut of cuts) {
+        const again = await outboxOn(cut.after, { off: true })
+        const { seq } = again.head
+        expect(seq).toBeGreaterThanOrEqual(cut.promised)
+        expect(accountedFor(await drain(again, hashes), cut.promised)).toEqual([])
+      }
+    },
+  )
 
   test('a year without a hub does not fill the disk with declarations: they are made one, and lose nothing', async () => {
     const small = 16 * segmentBytes
