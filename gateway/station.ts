@@ -62,10 +62,10 @@ export const configuredDevices = (
   return devices
 }
 
-const password = (config: EdgeConfig, network: string, signer: Signer): (() => string) => {
+const password = (config: EdgeConfig, network: string, signer: Signer): ((nowMs: number) => string) => {
   const { passwordFile } = config.broker
   return passwordFile === undefined
-    ? () => signToken(network, signer, Date.now())
+    ? (nowMs) => signToken(network, signer, nowMs)
     : () => readSecret(passwordFile)
 }
 

@@ -126,7 +126,7 @@ test('every reading that was taken reaches the hub once, whatever is pulled, sto
           url,
           clientId: station,
           username: station,
-          password: () => signToken(network, signer, Date.now()),
+          password: (nowMs) => signToken(network, signer, nowMs),
         }),
         longestBackoffMs: 500,
         hubKey: async () => hubKey,

@@ -8,8 +8,8 @@ export type BrokerOptions = {
   readonly url: string
   readonly clientId: string
   readonly username: string
-  /** Asked for at every connection: the token is short-lived. */
-  readonly password: () => string
+  /** Asked for at every connection, with UTC of it in ms: the token is short-lived. */
+  readonly password: (nowMs: number) => string
   /** PEM of a private certificate authority, for brokers with their own. */
   readonly ca?: string
 }
@@ -20,12 +20,12 @@ const keepaliveS = 30
 /** A connector for the relay. MQTT.js keeps its queue in memory and loses it; ours is the outbox, so its is not used. */
 export const mqttConnector =
   (options: BrokerOptions): Connect =>
-  (will, signal) =>
+  (will, signal, nowMs) =>
     new Promise((resolve, reject) => {
       const client = mqtt.connect(options.url, {
         clientId: options.clientId,
         username: options.username,
-        password: options.password(),
+        password: options.password(nowMs),
         clean: true,
         keepalive: keepaliveS,
         connectTimeout: connectTimeoutMs,

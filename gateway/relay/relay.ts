@@ -14,10 +14,14 @@ export type Session = {
   close(): Promise<void>
 }
 
-/** Opens a connection; rejects with a `BrokerError`. `will` is published retained should it break. */
+/**
+ * Opens a connection; rejects with a `BrokerError`. `will` is published retained should it break; `nowMs` is UTC as far
+ * as this station knows it, for a password that is good for a while.
+ */
 export type Connect = (
   will: { readonly topic: string; readonly payload: string },
   signal: AbortSignal,
+  nowMs: number,
 ) => Promise<Session>
 
 export type RelayStatus = {
@@ -98,7 +102,7 @@ export const createRelay = (deps: {
 
   const session = async (signal: AbortSignal): Promise<void> => {
     const offline = JSON.stringify({ state: 'offline' })
-    const link = await deps.connect({ topic: topics.status, payload: offline }, signal)
+    const link = await deps.connect({ topic: topics.status, payload: offline }, signal, now())
     const ended = new AbortController()
     const over = AbortSignal.any([signal, ended.signal])
     const broken = link.closed.then((reason) => {

@@ -71,7 +71,7 @@ const edgeOn = async (
         url,
         clientId: stationId(signer.publicKey),
         username: stationId(signer.publicKey),
-        password: () => signToken(network, signer, Date.now()),
+        password: (nowMs) => signToken(network, signer, nowMs),
       }),
       longestBackoffMs: 200,
       hubKey: async () => hub,
