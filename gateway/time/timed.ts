@@ -15,6 +15,8 @@ export type TimedStatus = TimeStatus & {
   readonly thinned: number
   /** Readings since the start of which nothing tells the time, or for which neither disk nor memory had room. */
   readonly dropped: number
+  /** Readings of an earlier boot, and all after them, wait for somebody to vouch for the time of this one. */
+  readonly lacksSource: boolean
 }
 
 /** When what waits goes to disk: whichever comes first, as with envelopes. */
@@ -67,6 +69,10 @@ const isPrivate = ({ reading }: Seen): boolean =>
 // A disk that did not take an envelope, or did not give a record, is asked again.
 const retryMs = 10_000
 
+// Where no NTP client is seen at first, one may speak up later, and then an earlier boot's readings have a time. In a
+// steady state systemd-timesyncd asks every 2048 s; whoever has not spoken by then is not there.
+const patienceMs = 40 * 60_000
+
 /** Readings in memory while the disk takes nothing, at most. */
 const maxHeld = 20_000
 
@@ -106,6 +112,8 @@ export const createTimed = ({
   let direct = untimed.waiting === 0
   let draining: Promise<void> | undefined
   let waiters: (() => void)[] = []
+  const startedMs = timekeeper.steadyMs()
+  let lacksSource = false
 
   for (const [boot, lastMs] of untimed.boots) timekeeper.lasted(boot, lastMs)
 
@@ -196,6 +204,9 @@ export const createTimed = ({
   const signRecord = async (boot: string, seen: readonly Seen[]) => {
     if (closing || !writable()) return 'stays'
     const first = timekeeper.of(boot, seen[0]!.atMs)
+    const patient = timekeeper.steadyMs() - startedMs < patienceMs
+    lacksSource = first === undefined && patient && timekeeper.lacksSource(boot)
+    if (lacksSource) return 'stays'
     if (first === undefined) {
       dropped += seen.length
       log(`${seen.length} readings are dropped: nothing bounds the time of the boot they were received in`)
@@ -271,6 +282,7 @@ export const createTimed = ({
         waiting: untimed.waiting + buffer.length + onTheWay,
         thinned: untimed.thinned,
         dropped,
+        lacksSource,
       }
     },
   }

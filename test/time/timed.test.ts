@@ -346,6 +346,79 @@ describe('after a reboot', () => {
     expect(await signedIn(directory)).toEqual([])
   })
 
+  /** One boot with NTP, and one that never learns its time and keeps three readings. */
+  const darkAfterLight = async (directory: string) => {
+    const light = simulatedMachine({ client: 'timesyncd', boot: 1 })
+    light.synchronise()
+    await (await stationOn(directory, light.machine)).close()
+    const dark = simulatedMachine({
+      client: 'timesyncd',
+      boot: 2,
+      trueMs: startMs + hour,
+      systemUtcMs: startMs,
+    })
+    const station = await stationOn(directory, dark.machine)
+    for (let n = 0; n < 3; n++) {
+      dark.advance(1000)
+      await station.take(dark, {}, n)
+    }
+    await station.close()
+    // Its clock is plausible, and nobody is seen who would set it.
+    return simulatedMachine({ boot: 3, trueMs: startMs + 2 * hour, systemUtcMs: startMs + hour })
+  }
+
+  test('an NTP client that appears after the station has started bounds the boot before', async () => {
+    const directory = temporaryDirectory()
+    const world = await darkAfterLight(directory)
+    let isThere = false
+    const { machine } = world
+    const station = await stationOn(directory, {
+      ...machine,
+      timesync: () =>
+        isThere ? { ntp: { syncedMs: machine.utcMs() - 1000, errorMs: 100, slewMs: 400 } } : {},
+    })
+    for (let n = 3; n < 6; n++) {
+      world.advance(1000)
+      await station.take(world, {}, n)
+    }
+    await station.fire()
+    expect(station.timed.status).toMatchObject({ known: true, source: 'none', waiting: 6, lacksSource: true })
+    world.advance(17_000)
+    world.setSystem(world.trueMs)
+    isThere = true
+    world.advance(1000)
+    station.timekeeper.look()
+    await station.fire()
+    await drained(station)
+    expect(station.timed.status).toMatchObject({ source: 'ntp', dropped: 0, lacksSource: false })
+    await station.close()
+    const signed = await signedIn(directory)
+    inOrder(signed, 6)
+    expect(signed.map(({ clock }) => clock.source)).toEqual(['none', 'none', 'none', 'ntp', 'ntp', 'ntp'])
+    for (const { name, timeMs, clock } of signed) {
+      const trueMs = startMs + (name < 3 ? hour : 2 * hour) + 1000 * ((name % 3) + 1)
+      expect(Math.abs(timeMs - trueMs)).toBeLessThanOrEqual(clock.errorMs)
+    }
+  })
+
+  test('where nobody vouches for the time within 40 minutes, what needed it is dropped, and the rest goes on', async () => {
+    const directory = temporaryDirectory()
+    const world = await darkAfterLight(directory)
+    const station = await stationOn(directory, world.machine)
+    world.advance(1000)
+    await station.take(world, {}, 3)
+    await station.fire()
+    world.advance(39 * 60_000)
+    await station.fire()
+    expect(station.timed.status).toMatchObject({ waiting: 4, dropped: 0 })
+    world.advance(60_000)
+    await station.fire()
+    await drained(station)
+    expect(station.timed.status).toMatchObject({ dropped: 3, lacksSource: false })
+    await station.close()
+    expect((await signedIn(directory)).map(({ name, clock }) => [name, clock.source])).toEqual([[3, 'none']])
+  })
+
   test('of a boot that knew its time and was cut off while signing, nothing is lost and nothing is doubled', async () => {
     const directory = temporaryDirectory()
     const world = simulatedMachine({ client: 'timesyncd', systemUtcMs: 0 })
