@@ -197,6 +197,38 @@ describe('a step of the system’s clock', () => {
     expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
   })
 
+  test.each(['timesyncd', 'chrony'] as const)(
+    'between a synchronisation by %s and the start of the process is vouched for by nobody: the next one is what counts',
+    (client) => {
+      const world = simulatedMachine({ client })
+      world.advance(100_000)
+      world.synchronise()
+      world.advance(100_000)
+      world.move(60_000)
+      world.advance(100_000)
+      const estimate = createEstimate({})
+      watch(estimate, world, 120)
+      // Not a moment was waited for the next synchronisation, that can be half an hour away.
+      expect(estimate.at(world.atMs)!.clock).toMatchObject({ source: 'none', errorMs: 0 })
+      world.synchronise()
+      watch(estimate, world, 2)
+      expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
+      expect(offBy(estimate, world)).toBeLessThanOrEqual(estimate.at(world.atMs)!.clock.errorMs)
+      // It came in the same second as the clock was set right: that second is in the error.
+      expect(estimate.at(world.atMs)!.clock.errorMs).toBeLessThan(2000)
+    },
+  )
+
+  test('a synchronisation of less than a minute before the first process vouches at once', () => {
+    const world = simulatedMachine({ client: 'timesyncd' })
+    world.advance(30_000)
+    world.synchronise()
+    world.advance(59_000)
+    const estimate = createEstimate({})
+    lookAt(estimate, world)
+    expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
+  })
+
   test('after a synchronisation and before the next look is not taken for confirmed by it', () => {
     const { world, estimate } = synchronised()
     world.advance(200)
@@ -325,11 +357,13 @@ test('whatever comes in whatever order, a vouched time is never further from the
         }
         see()
         let syncedAtMs = Number.NEGATIVE_INFINITY
+        let movedAtMs = Number.NEGATIVE_INFINITY
         for (const one of steps) {
           if (one.kind === 'advance') world.advance(one.ms, one.ppm)
           // A clock that is moved and moved back between two looks, to the millisecond, leaves no trace.
           if (one.kind === 'move') {
             if (Math.abs(world.systemUtcMs - world.atMs + one.ms - seenMs) < 10) see()
+            movedAtMs = world.atMs
             if (Math.abs(one.ms) >= 10) world.move(one.ms)
           }
           // No client polls more often; a slew is over by the next one.
@@ -344,8 +378,11 @@ test('whatever comes in whatever order, a vouched time is never further from the
               see()
               estimate.gnss(Math.floor(world.trueMs) - one.lateMs, world.atMs)
             }
-          // The first process of a boot cannot know what was before it; one after it can.
-          if (one.kind === 'restart' && estimate.fix !== undefined) {
+          // One that knows nothing yet takes the minute before it on trust.
+          if (
+            one.kind === 'restart' &&
+            (estimate.fix !== undefined || world.atMs - Math.max(movedAtMs, syncedAtMs) > 60_100)
+          ) {
             estimate = createEstimate({ saved: estimate.fix, syncedMs: estimate.syncedMs })
             see()
           }
