@@ -13,7 +13,6 @@ import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
-import type { Heard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
@@ -71,9 +70,6 @@ export type Edge = {
 const untimedBytes = 16 * 2 ** 20
 const untimedSizes = { segmentBytes: 2 ** 18, maxRecordBytes: 2 ** 14 } as const
 
-// Frames that wait for the time, at most; older ones go.
-const maxEarlyFrames = 1_000
-
 // A commit to a worn SD card takes seconds at times; a minute is no commit any more.
 const stuckMs = 60_000
 
@@ -105,7 +101,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     signer,
     network,
     chain: outbox,
-    clock: (readings) => timed.clock(readings),
+    clock: (items) => timed.clock(items),
     limits: options.limits,
     failed: fail,
   })
@@ -113,7 +109,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     directory: join(options.directory, 'untimed'),
     openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...untimedSizes }) }),
     maxBytes: untimedBytes,
-    signed: () => outbox.head.seq,
+    chain: outbox,
     log,
   })
   const timed = createTimed({
@@ -132,21 +128,6 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     failed: fail,
   })
 
-  // Frames of nodes that came before the time was known: in memory, for they are few.
-  let early: { readonly frame: Heard; readonly atMs: number }[] = []
-  const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
-    const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
-    if (stamp !== undefined) return sealer.addHeard({ ...frame, receivedMs: stamp.utcMs })
-    if (early.length === 0)
-      timed.whenDirect(() => {
-        const waiting = early
-        early = []
-        for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
-      })
-    early.push({ frame, atMs })
-    if (early.length > maxEarlyFrames) early.shift()
-  }
-
   const devices = runDevices(
     options.devices,
     {
@@ -159,7 +140,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         steadyMs: timekeeper.steadyMs,
         sleep: (ms, over) => sleep(ms, undefined, { signal: over }),
       },
-      takeFrame,
+      takeFrame: timed.takeFrame,
       changed: () => relay.changed(),
       failed: fail,
     },

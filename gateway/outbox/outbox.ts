@@ -50,6 +50,13 @@ export type Outbox = AsyncDisposable & {
   commit(): Promise<void>
   /** The next envelope to send: fresh ones first, the backlog after. Waits until there is one and room in flight. */
   next(signal: AbortSignal): Promise<OutboxEntry>
+  /**
+   * The bytes of an envelope that has no receipt, or is retained. Undefined where they are gone; null where the disk
+   * cannot be read now.
+   */
+  get(seq: number): Promise<Uint8Array | undefined | null>
+  /** What is signed after this number stays readable, settled or not, over a restart too; null ends that. */
+  retain(after: number | null): void
   /** Takes note of the hub's receipt, whose signature has been checked. */
   settle(receipt: Receipt): Promise<void>
   /** The connection is gone: what was in flight or fresh becomes backlog. */
@@ -159,7 +166,13 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   let nextBacklogMs = 0
   let wake: (() => void) | undefined
 
+  // Settled, and not to be trimmed yet.
+  const retained = new Map<number, Pending>()
+  let retainAfter: number | null = null
+
   const drop = (seq: number): void => {
+    const entry = pending.get(seq)
+    if (entry !== undefined && retainAfter !== null && seq > retainAfter) retained.set(seq, entry)
     pending.delete(seq)
     flying.delete(seq)
     fresh.delete(seq)
@@ -177,8 +190,9 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
 
   let cursorIndex = 0
   const oldestIndex = (): number => {
-    if (inIndexOrder) return pending.values().next().value?.index ?? journal.committed
     let least = journal.committed
+    for (const { index } of retained.values()) least = Math.min(least, index)
+    if (inIndexOrder) return Math.min(least, pending.values().next().value?.index ?? least)
     for (const { index } of pending.values()) least = Math.min(least, index)
     return least
   }
@@ -388,7 +402,8 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     probe,
     opened: load,
     moved: (from, to) => {
-      for (const entry of pending.values()) if (entry.index === from) entry.index = to
+      for (const entries of [pending, retained])
+        for (const entry of entries.values()) if (entry.index === from) entry.index = to
       inIndexOrder = false
     },
     recovered: () => {
@@ -451,6 +466,15 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
           return { seq, bytes, backlog: late }
         drop(seq) // damaged on disk since: the journal reports it, the hub sees the gap
       }
+    },
+    get: async (seq) => {
+      const entry = pending.get(seq) ?? retained.get(seq)
+      const bytes = entry && (await journal.get(entry.index))
+      return bytes && !equalBytes(envelopeHash(bytes), entry!.hash) ? undefined : bytes
+    },
+    retain: (after) => {
+      retainAfter = after
+      for (const seq of retained.keys()) if (after === null || seq <= after) retained.delete(seq)
     },
     settle: async (receipt) => {
       // Before it was read from disk, nobody knows what this receipt is about; the next one says it all again.

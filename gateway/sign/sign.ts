@@ -6,9 +6,9 @@
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
-import { encodeHeard, type Heard, heardContentType, openHeard } from '../reading/heard.ts'
+import { encodeHeard, type Heard, heardContentType } from '../reading/heard.ts'
+import { type Item, isHeard, type Lane, laneOf, lanes } from '../reading/lane.ts'
 import { encodeReadings, readingsContentType } from '../reading/payload.ts'
-import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
 
 /** When an envelope is closed: whichever comes first. */
@@ -40,27 +40,8 @@ export type Sealer = {
   add(reading: Reading): Promise<void>
   /** The same for a frame that a node signed itself and that has been verified. */
   addHeard(frame: Heard): Promise<void>
-  /** Seals what is open and waits until it is on disk. */
-  flush(): Promise<void>
-}
-
-/** What goes into an envelope: a reading of the station's own, or a frame that a node signed itself. */
-type Item = Reading | Heard
-
-const isHeard = (item: Item): item is Heard => 'sign1' in item
-
-/** Which envelopes an item may share: one holds readings or frames, and what is private is not with what is sold. */
-type Lane = 'private' | 'open' | 'private-frames' | 'frames'
-
-const isPrivate = ({ values }: Reading): boolean =>
-  values.some((value) => quantityCoded(value.quantity)?.private)
-
-/** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
-const laneOf = (item: Item): Lane => {
-  if (!isHeard(item)) return isPrivate(item) ? 'private' : 'open'
-  const opened = openHeard(item)
-  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
-  return opened.frame.readings.some(isPrivate) ? 'private-frames' : 'frames'
+  /** Seals what is open and waits until it is on disk; false where the disk did not take all of it yet. */
+  flush(): Promise<boolean>
 }
 
 const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
@@ -79,14 +60,14 @@ const contentsOf = (
 }
 
 /**
- * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
+ * A sealer for one station. `clock` answers what an envelope declares about the time of the readings and frames it is handed.
  * Timers are handed in by `after`, which returns how to cancel; `failed` hears of a commit that failed in a timer.
  */
 export const createSealer = (deps: {
   readonly signer: Signer
   readonly network: string
   readonly chain: Chain
-  readonly clock: (readings: readonly Reading[]) => Clock
+  readonly clock: (items: readonly Item[]) => Clock
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
@@ -127,7 +108,7 @@ export const createSealer = (deps: {
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(readings.filter((item): item is Reading => !isHeard(item))),
+      clock: deps.clock(readings),
       withheld: withheld + (privateLanes.has(lane) ? 1 : 0),
       contentType: contents.contentType,
     }
@@ -160,7 +141,7 @@ export const createSealer = (deps: {
     while (held.length > 0 && writable()) {
       const taken = held.slice(0, limits.maxReadings)
       held = held.slice(taken.length)
-      for (const lane of ['open', 'private', 'frames', 'private-frames'] as const) {
+      for (const lane of lanes) {
         const readings = taken.filter((reading) => laneOf(reading) === lane)
         if (readings.length > 0) seal(readings, lane)
       }
@@ -209,6 +190,7 @@ export const createSealer = (deps: {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming
       await lastCommit
+      return held.length === 0 && writable()
     },
   }
 }

@@ -1,5 +1,6 @@
 /** Time: what a station knows of UTC, told for moments of a clock that never jumps. */
 import type { Clock, ClockSource } from '../reading/envelope.ts'
+import type { Heard } from '../reading/heard.ts'
 import type { Reading } from '../reading/reading.ts'
 
 /**
@@ -36,6 +37,12 @@ export type Seen = {
   /** The device keeps what it cannot send: an old `ownMs` is no mistake. */
   readonly backlog?: boolean
 }
+
+/** A frame that a node signed itself, and when it was received; its time of receipt in UTC says nothing yet. */
+export type SeenFrame = { readonly frame: Heard; readonly atMs: number }
+
+/** What comes from devices and is to be signed, once the time is known. */
+export type Unsigned = Seen | SeenFrame
 
 /** How a station's time is. Counters start at zero when the process starts. */
 export type TimeStatus = {
