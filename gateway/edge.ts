@@ -155,7 +155,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     sensors: devices.statuses,
     outbox: outbox.status,
     relay: relay.status,
-    troubles: troubles(relay.status, outbox.status),
+    time: timed.status,
+    troubles: troubles(relay.status, outbox.status, timed.status),
     readings: sum(({ readings }) => readings),
     refused: sum(({ refused }) => refused),
   })
@@ -168,15 +169,13 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
     now: timekeeper.utcMs,
-    describe: () => ({
-      ...publishedStatus(status(), {
+    describe: () =>
+      publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),
         version: options.version,
         timeMs: timekeeper.utcMs(),
         uptimeS: Math.floor((performance.now() - startedMs) / 1000),
       }),
-      time: timed.status,
-    }),
   })
 
   const count = options.devices.length

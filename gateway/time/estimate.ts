@@ -106,10 +106,12 @@ export const createEstimate = (known: {
     fix = next
   }
 
-  const errorAt = (of: Fix, atMs: number): number => {
-    if (of.source === 'none') return Math.max(doubtMs(), atMs < declared.untilMs ? declared.ms : 0)
-    return errorOf(of, atMs) + doubtMs()
-  }
+  /** The same, where nobody vouches also for a day after it was followed. */
+  const doubtAt = (atMs: number): number =>
+    fix?.source === 'none' ? Math.max(doubtMs(), atMs < declared.untilMs ? declared.ms : 0) : doubtMs()
+
+  const errorAt = (of: Fix, atMs: number): number =>
+    (of.source === 'none' ? 0 : errorOf(of, atMs)) + doubtAt(atMs)
 
   const at = (atMs: number): Stamp | undefined => {
     if (fix === undefined) return undefined
@@ -266,7 +268,17 @@ export const createEstimate = (known: {
       const stamp = at(atMs)
       const source: ClockSource | null = stamp?.clock.source ?? null
       const { errorMs, ageS } = stamp?.clock ?? { errorMs: 0, ageS: 0 }
-      return { known: stamp !== undefined, source, errorMs, ageS, jumps, lastJumpMs, sinceMs }
+      const doubt = doubtAt(atMs)
+      return {
+        known: stamp !== undefined,
+        source,
+        errorMs,
+        ageS,
+        jumps,
+        doubtMs: doubt < stepMs ? 0 : Math.round(doubt),
+        lastJumpMs,
+        sinceMs,
+      }
     },
   }
 }

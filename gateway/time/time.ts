@@ -54,6 +54,8 @@ export type TimeStatus = {
   readonly ageS: number
   /** How often the system's clock was moved by more than it drifts. */
   readonly jumps: number
+  /** How far the system's clock was moved away from the time as known, where that is a step nobody has confirmed; else 0. */
+  readonly doubtMs: number
   /** How far the last time; negative is back. */
   readonly lastJumpMs: number | null
   /** UTC since when the time is known by this source. */

@@ -171,6 +171,7 @@ describe('a step of the system’s clock', () => {
     expect(estimate.at(world.atMs)!.clock.errorMs - before - Math.abs(byMs)).toBeLessThanOrEqual(1)
     expect(estimate.at(world.atMs)!.clock.errorMs).toBeGreaterThanOrEqual(before + Math.abs(byMs))
     expect(estimate.status(world.atMs)).toMatchObject({ jumps: 1, lastJumpMs: byMs, source: 'ntp' })
+    expect(estimate.status(world.atMs).doubtMs).toBe(Math.abs(byMs))
     // NTP puts it right: nothing is left but the count. Whether it did so before or after a move that is shorter than a
     // look is only clear at the next synchronisation.
     world.synchronise()
@@ -178,7 +179,7 @@ describe('a step of the system’s clock', () => {
     world.synchronise()
     watch(estimate, world, 2)
     expect(estimate.at(world.atMs)!.clock.errorMs).toBeLessThanOrEqual(before + 1)
-    expect(estimate.status(world.atMs)).toMatchObject({ jumps: 2, lastJumpMs: -byMs })
+    expect(estimate.status(world.atMs)).toMatchObject({ jumps: 2, lastJumpMs: -byMs, doubtMs: 0 })
   })
 
   test.each([
