@@ -14,8 +14,8 @@ import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
-import { type Heard, openHeard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
+import { openedFrame } from './reading/lane.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
 import { nothingTold } from './sensors/read.ts'
@@ -77,9 +77,6 @@ export type Edge = {
 const untimedBytes = 16 * 2 ** 20
 const untimedSizes = { segmentBytes: 2 ** 18, maxRecordBytes: 2 ** 14 } as const
 
-// Frames that wait for the time, at most; older ones go.
-const maxEarlyFrames = 1_000
-
 // A commit to a worn SD card takes seconds at times; a minute is no commit any more.
 const stuckMs = 60_000
 
@@ -113,7 +110,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     signer,
     network,
     chain: outbox,
-    clock: (readings) => timed.clock(readings),
+    clock: (items) => timed.clock(items),
     limits: options.limits,
     utc: timekeeper.utcMs,
     failed: fail,
@@ -122,7 +119,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     directory: join(options.directory, 'untimed'),
     openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...disk, ...untimedSizes }) }),
     maxBytes: untimedBytes,
-    signed: () => outbox.head.seq,
+    chain: outbox,
     log,
   })
   const timed = createTimed({
@@ -134,33 +131,18 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         options.emitted?.(reading.sensor, reading.timeMs)
         return sealer.add(reading)
       },
+      addHeard: async (frame) => {
+        const isTaken = await sealer.addHeard(frame)
+        if (!isTaken) log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
+        else for (const { sensor, timeMs } of openedFrame(frame).readings) options.emitted?.(sensor, timeMs)
+        return isTaken
+      },
     },
     writable: () => outbox.writable,
     limits: options.limits,
     log,
     failed: fail,
   })
-
-  // Frames of nodes that came before the time was known: in memory, for they are few.
-  let early: { readonly frame: Heard; readonly atMs: number }[] = []
-  const sealFrame = async (frame: Heard): Promise<void> => {
-    const isTaken = await sealer.addHeard(frame)
-    if (!isTaken) return log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
-    const opened = openHeard(frame)
-    if (opened.ok) for (const { sensor, timeMs } of opened.frame.readings) options.emitted?.(sensor, timeMs)
-  }
-  const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
-    const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
-    if (stamp !== undefined) return sealFrame({ ...frame, receivedMs: stamp.utcMs })
-    if (early.length === 0)
-      timed.whenDirect(() => {
-        const waiting = early
-        early = []
-        for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
-      })
-    early.push({ frame, atMs })
-    if (early.length > maxEarlyFrames) early.shift()
-  }
 
   const devices = runDevices(
     options.devices,
@@ -173,7 +155,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         steadyMs: timekeeper.steadyMs,
         sleep: (ms, over) => sleep(ms, undefined, { signal: over }),
       },
-      takeFrame,
+      takeFrame: timed.takeFrame,
       changed: () => relay.changed(),
       failed: fail,
     },
@@ -188,7 +170,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     sensors: devices.statuses,
     outbox: outbox.status,
     relay: relay.status,
-    troubles: troubles(relay.status, outbox.status),
+    time: timed.status,
+    troubles: troubles(relay.status, outbox.status, timed.status),
     readings: sum(({ readings }) => readings),
     refused: sum(({ refused }) => refused),
   })
@@ -201,15 +184,13 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
     now: timekeeper.utcMs,
-    describe: () => ({
-      ...publishedStatus(status(), {
+    describe: () =>
+      publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),
         version: options.version,
         timeMs: timekeeper.utcMs(),
         uptimeS: Math.floor((performance.now() - startedMs) / 1000),
       }),
-      time: timed.status,
-    }),
   })
 
   const count = options.devices.length

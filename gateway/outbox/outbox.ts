@@ -8,6 +8,7 @@ import type { Receipt } from '../reading/receipt.ts'
 import { type Refusal, refusals } from '../reading/refusal.ts'
 import { writeCursor } from './cursor.ts'
 import { type DiskStatus, openLasting } from './lasting.ts'
+import type { Place } from './places.ts'
 import { createQueue } from './queue.ts'
 import { resume } from './resume.ts'
 import { createThinning } from './thinning.ts'
@@ -51,6 +52,13 @@ export type Outbox = AsyncDisposable & {
   commit(): Promise<void>
   /** The next envelope to send: fresh ones first, the backlog after. Waits until there is one and room in flight. */
   next(signal: AbortSignal): Promise<OutboxEntry>
+  /**
+   * The bytes of an envelope that has no receipt, or is retained. Undefined where they are gone; null where the disk
+   * cannot be read now.
+   */
+  get(seq: number): Promise<Uint8Array | undefined | null>
+  /** What is signed after this number stays readable, settled or not, over a restart too; null ends that. */
+  retain(after: number | null): void
   /** Takes note of the hub's receipt, whose signature has been checked. */
   settle(receipt: Receipt): Promise<void>
   /** The connection is gone: what was in flight or fresh becomes backlog. */
@@ -134,12 +142,29 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   let conflict: number | null = null
   let wake: (() => void) | undefined
 
+  // Settled, and not to be trimmed yet.
+  const retained = new Map<number, Place>()
+  let retainAfter: number | null = null
+
+  const settled = (seq: number): void => {
+    const place = queue.get(seq)
+    if (place !== undefined && retainAfter !== null && seq > retainAfter) retained.set(seq, place)
+    queue.drop(seq)
+    unsent.delete(seq)
+  }
+
+  const oldestIndex = (): number => {
+    let least = queue.oldestIndex ?? journal.committed
+    for (const { index } of retained.values()) least = Math.min(least, index)
+    return least
+  }
+
   let cursorIndex = 0
   let cursorSavedMs = Number.NEGATIVE_INFINITY
   const saveCursor = async (): Promise<void> => {
     if (journal.disk.state !== 'ok') return
     if (now() - cursorSavedMs < cursorIntervalMs) return
-    const index = queue.oldestIndex ?? journal.committed
+    const index = oldestIndex()
     if (index === cursorIndex) return
     cursorIndex = index
     cursorSavedMs = now()
@@ -207,7 +232,11 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       head = resumed.head
       cursorIndex = resumed.cursorIndex
     },
-    moved: queue.moveFrom,
+    moved: (from, to) => {
+      queue.moveFrom(from, to)
+      for (const [seq, place] of retained)
+        if (place.index === from) retained.set(seq, { ...place, index: to })
+    },
     recovered: () => {
       offerCommitted()
       for (const run of writers) run()
@@ -289,6 +318,15 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         queue.drop(seq) // damaged on disk since: the journal reports it, the hub sees the gap
       }
     },
+    get: async (seq) => {
+      const place = queue.get(seq) ?? retained.get(seq)
+      const bytes = place && (await journal.get(place.index))
+      return bytes && !equalBytes(envelopeHash(bytes), place!.hash) ? undefined : bytes
+    },
+    retain: (after) => {
+      retainAfter = after
+      for (const seq of retained.keys()) if (after === null || seq <= after) retained.delete(seq)
+    },
     settle: async (receipt) => {
       // Before it was read from disk, nobody knows what this receipt is about; the next one says it all again.
       if (!journal.opened) return
@@ -302,7 +340,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         if (last > head.seq) head = { seq: last, hash, withheld: Math.max(withheld, head.withheld) }
         for (const seq of queue.seqs(first - 1)) {
           if (seq > last) break
-          queue.drop(seq)
+          settled(seq)
           accepted++
         }
       }
@@ -316,7 +354,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
         if (bytes === null || refusedJournal.disk.state !== 'ok') continue
         if (bytes) refusedJournal.append(bytes)
         await refusedJournal.commit()
-        queue.drop(seq)
+        settled(seq)
         refusedCount++
       }
       await saveCursor()

@@ -8,9 +8,9 @@ import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
 import { droppedContentType, encodeDropped } from '../reading/dropped.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
-import { encodeHeard, type Heard, type HeardFrame, heardContentType, openHeard } from '../reading/heard.ts'
+import { encodeHeard, type Heard, heardContentType } from '../reading/heard.ts'
+import { type Item, isHeard, type Lane, laneOf, lanes, openedFrame, readingsIn } from '../reading/lane.ts'
 import { encodeReadings, readingsContentType } from '../reading/payload.ts'
-import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
 import { createLost } from './lost.ts'
 
@@ -46,36 +46,8 @@ export type Sealer = {
    * node's last here, as when a second radio was slower to hand it on: no hub would take what it is in.
    */
   addHeard(frame: Heard): Promise<boolean>
-  /** Seals what is open and waits until it is on disk. */
-  flush(): Promise<void>
-}
-
-/** What goes into an envelope: a reading of the station's own, or a frame that a node signed itself. */
-type Item = Reading | Heard
-
-const isHeard = (item: Item): item is Heard => 'sign1' in item
-
-/** Which envelopes an item may share: one holds readings or frames, and what is private is not with what is sold. */
-type Lane = 'private' | 'open' | 'private-frames' | 'frames'
-
-const isPrivate = ({ values }: Reading): boolean =>
-  values.some((value) => quantityCoded(value.quantity)?.private)
-
-const openedFrame = (item: Heard): HeardFrame => {
-  const opened = openHeard(item)
-  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
-  return opened.frame
-}
-
-/** The readings of an item. */
-const readingsOfItem = (item: Item): readonly Reading[] =>
-  isHeard(item) ? openedFrame(item).readings : [item]
-
-/** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
-const laneOf = (item: Item): Lane => {
-  const isHidden = readingsOfItem(item).some(isPrivate)
-  if (isHeard(item)) return isHidden ? 'private-frames' : 'frames'
-  return isHidden ? 'private' : 'open'
+  /** Seals what is open and waits until it is on disk; false where the disk did not take all of it yet. */
+  flush(): Promise<boolean>
 }
 
 const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
@@ -95,14 +67,14 @@ const contentsOf = (
 }
 
 /**
- * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
+ * A sealer for one station. `clock` answers what an envelope declares about the time of the readings and frames it is handed.
  * Timers are handed in by `after`, which returns how to cancel; `failed` hears of a commit that failed in a timer.
  */
 export const createSealer = (deps: {
   readonly signer: Signer
   readonly network: string
   readonly chain: Chain
-  readonly clock: (readings: readonly Reading[]) => Clock
+  readonly clock: (items: readonly Item[]) => Clock
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
@@ -145,7 +117,7 @@ export const createSealer = (deps: {
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(readings.filter((item): item is Reading => !isHeard(item))),
+      clock: deps.clock(readings),
       withheld: withheld + (privateLanes.has(lane) ? 1 : 0),
       contentType: contents.contentType,
     }
@@ -166,7 +138,7 @@ export const createSealer = (deps: {
     while (held.length > mostHeld) {
       const half = Math.ceil(held.length / 2)
       const goes = (at: number): boolean => at < half && at % 2 === 0
-      for (const [at, item] of held.entries()) if (goes(at)) lost.add(readingsOfItem(item))
+      for (const [at, item] of held.entries()) if (goes(at)) lost.add(readingsIn(item))
       held = held.filter((_, at) => !goes(at))
     }
     deps.chain.holding?.(held.length, lost.count)
@@ -195,7 +167,7 @@ export const createSealer = (deps: {
     while (held.length > 0 && writable()) {
       const taken = held.slice(0, limits.maxReadings)
       held = held.slice(taken.length)
-      for (const lane of ['open', 'private', 'frames', 'private-frames'] as const) {
+      for (const lane of lanes) {
         const readings = taken.filter((reading) => laneOf(reading) === lane)
         if (readings.length > 0) seal(readings, lane)
       }
@@ -260,6 +232,7 @@ export const createSealer = (deps: {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming
       await lastCommit
+      return held.length === 0 && writable()
     },
   }
 }
