@@ -267,6 +267,7 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
             await journal.commit()
             offerCommitted()
           },
+          mergedUpTo: () => retainAfter ?? Number.MAX_SAFE_INTEGER,
           free: async () => {
             cursorSavedMs = Number.NEGATIVE_INFINITY
             await saveCursor()

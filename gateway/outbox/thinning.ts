@@ -23,6 +23,8 @@ export type ThinningDeps = {
   readonly declare: (contentType: string, payload: Uint8Array) => number
   /** Resolves when what was appended is on disk, or the disk failed. */
   readonly commit: () => Promise<void>
+  /** Declarations of what lies above stay apart: somebody still counts what was signed envelope by envelope. */
+  readonly mergedUpTo: () => number
   /** Frees what no envelope that waits stands in. */
   readonly free: () => Promise<void>
 }
@@ -103,7 +105,10 @@ export const createThinning = (deps: ThinningDeps): Thinning => {
     const inOrder = [...declarations].sort(([, a], [, b]) => a - b)
     const start = inOrder.findIndex(([, first]) => first > mergedTo)
     const next = inOrder.slice(Math.max(0, start), Math.max(0, start) + mergedAtOnce)
-    const read = declarationsIn(await waitingOf(next.map(([seq]) => seq)))
+    const upTo = deps.mergedUpTo()
+    const read = declarationsIn(await waitingOf(next.map(([seq]) => seq))).filter(
+      ({ seq, dropped }) => seq <= upTo && dropped.envelopes.every((one) => one.seq + one.count - 1 <= upTo),
+    )
     const merged = mergeDeclarations(read, deps.utc())
     mergedTo = declarations.get((merged?.taken ?? read).at(merged ? -1 : 0)?.seq ?? 0) ?? 0
     if (merged === undefined || !(await declare(merged.dropped))) return

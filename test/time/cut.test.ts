@@ -46,12 +46,13 @@ const counted = (envelopes: Iterable<Uint8Array>) => {
     if (!one.ok) throw new Error(one.detail)
     return one.envelope
   })
-  for (const { contentType, payload, seq } of decoded) {
-    if (contentType !== droppedContentType) continue
+  // From the newest on: one that takes the place of earlier declarations lists them too, and they do not count any more.
+  for (const { contentType, payload, seq } of decoded.toSorted((a, b) => b.seq - a.seq)) {
+    if (contentType !== droppedContentType || gone.has(seq)) continue
     const said = decodeDropped(payload, seq)
     if (!said.ok) throw new Error(said.detail)
     for (const one of said.dropped.envelopes) {
-      gone.add(one.seq)
+      for (let at = one.seq; at < one.seq + one.count; at++) gone.add(at)
       dropped += one.readings
     }
   }
