@@ -56,8 +56,11 @@ export type EdgeOptions = {
   readonly surroundings: Surroundings
   readonly version: string
   readonly log: (message: string) => void
-  /** A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. */
-  readonly emitted?: (sensor: string, timeMs: number) => void
+  /**
+   * A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. `ageMs`
+   * is how old it was, by its node's word, when it was heard.
+   */
+  readonly emitted?: (sensor: string, timeMs: number, ageMs: number) => void
 }
 
 export type Edge = {
@@ -128,13 +131,15 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     seal: {
       ...sealer,
       add: (reading) => {
-        options.emitted?.(reading.sensor, reading.timeMs)
+        options.emitted?.(reading.sensor, reading.timeMs, 0)
         return sealer.add(reading)
       },
       addHeard: async (frame) => {
         const isTaken = await sealer.addHeard(frame)
         if (!isTaken) log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
-        else for (const { sensor, timeMs } of openedFrame(frame).readings) options.emitted?.(sensor, timeMs)
+        else
+          for (const { sensor, timeMs } of openedFrame(frame).readings)
+            options.emitted?.(sensor, timeMs, frame.receivedMs - timeMs)
         return isTaken
       },
     },
