@@ -14,8 +14,8 @@ import { defaultMaxBytes, openOutbox } from './outbox/outbox.ts'
 import { toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
 import { signEnvelope } from './reading/envelope.ts'
-import { type Heard, openHeard } from './reading/heard.ts'
 import { stationId } from './reading/key.ts'
+import { openedFrame } from './reading/lane.ts'
 import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
 import { nothingTold } from './sensors/read.ts'
@@ -56,8 +56,11 @@ export type EdgeOptions = {
   readonly surroundings: Surroundings
   readonly version: string
   readonly log: (message: string) => void
-  /** A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. */
-  readonly emitted?: (sensor: string, timeMs: number) => void
+  /**
+   * A second look at each reading that is signed, in order but for those of nodes that sign; for oracles that count. `ageMs`
+   * is how old it was, by its node's word, when it was heard.
+   */
+  readonly emitted?: (sensor: string, timeMs: number, ageMs: number) => void
 }
 
 export type Edge = {
@@ -76,9 +79,6 @@ export type Edge = {
 // Readings that wait for their time: a million of them, eleven days at one a second.
 const untimedBytes = 16 * 2 ** 20
 const untimedSizes = { segmentBytes: 2 ** 18, maxRecordBytes: 2 ** 14 } as const
-
-// Frames that wait for the time, at most; older ones go.
-const maxEarlyFrames = 1_000
 
 // A commit to a worn SD card takes seconds at times; a minute is no commit any more.
 const stuckMs = 60_000
@@ -113,15 +113,16 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     signer,
     network,
     chain: outbox,
-    clock: (readings) => timed.clock(readings),
+    clock: (items) => timed.clock(items),
     limits: options.limits,
+    utc: timekeeper.utcMs,
     failed: fail,
   })
   const untimed = await openUntimed({
     directory: join(options.directory, 'untimed'),
     openLog: (directory) => openLasting({ open: () => openJournal({ directory, ...disk, ...untimedSizes }) }),
     maxBytes: untimedBytes,
-    signed: () => outbox.head.seq,
+    chain: outbox,
     log,
   })
   const timed = createTimed({
@@ -130,8 +131,16 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     seal: {
       ...sealer,
       add: (reading) => {
-        options.emitted?.(reading.sensor, reading.timeMs)
+        options.emitted?.(reading.sensor, reading.timeMs, 0)
         return sealer.add(reading)
+      },
+      addHeard: async (frame) => {
+        const isTaken = await sealer.addHeard(frame)
+        if (!isTaken) log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
+        else
+          for (const { sensor, timeMs } of openedFrame(frame).readings)
+            options.emitted?.(sensor, timeMs, frame.receivedMs - timeMs)
+        return isTaken
       },
     },
     writable: () => outbox.writable,
@@ -139,27 +148,6 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     log,
     failed: fail,
   })
-
-  // Frames of nodes that came before the time was known: in memory, for they are few.
-  let early: { readonly frame: Heard; readonly atMs: number }[] = []
-  const sealFrame = async (frame: Heard): Promise<void> => {
-    const isTaken = await sealer.addHeard(frame)
-    if (!isTaken) return log(`a frame of ${frame.sensor} came behind a newer one, and is left out`)
-    const opened = openHeard(frame)
-    if (opened.ok) for (const { sensor, timeMs } of opened.frame.readings) options.emitted?.(sensor, timeMs)
-  }
-  const takeFrame = async (frame: Heard, atMs: number): Promise<void> => {
-    const stamp = timed.isDirect ? timekeeper.at(atMs) : undefined
-    if (stamp !== undefined) return sealFrame({ ...frame, receivedMs: stamp.utcMs })
-    if (early.length === 0)
-      timed.whenDirect(() => {
-        const waiting = early
-        early = []
-        for (const one of waiting) takeFrame(one.frame, one.atMs).catch(fail)
-      })
-    early.push({ frame, atMs })
-    if (early.length > maxEarlyFrames) early.shift()
-  }
 
   const devices = runDevices(
     options.devices,
@@ -172,7 +160,7 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
         steadyMs: timekeeper.steadyMs,
         sleep: (ms, over) => sleep(ms, undefined, { signal: over }),
       },
-      takeFrame,
+      takeFrame: timed.takeFrame,
       changed: () => relay.changed(),
       failed: fail,
     },
@@ -187,7 +175,8 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     sensors: devices.statuses,
     outbox: outbox.status,
     relay: relay.status,
-    troubles: troubles(relay.status, outbox.status),
+    time: timed.status,
+    troubles: troubles(relay.status, outbox.status, timed.status),
     readings: sum(({ readings }) => readings),
     refused: sum(({ refused }) => refused),
   })
@@ -200,15 +189,13 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     longestBackoffMs: options.longestBackoffMs,
     hubKey: options.hubKey,
     now: timekeeper.utcMs,
-    describe: () => ({
-      ...publishedStatus(status(), {
+    describe: () =>
+      publishedStatus(status(), {
         publicKey: toHex(signer.publicKey),
         version: options.version,
         timeMs: timekeeper.utcMs(),
         uptimeS: Math.floor((performance.now() - startedMs) / 1000),
       }),
-      time: timed.status,
-    }),
   })
 
   const count = options.devices.length

@@ -4,10 +4,10 @@ import { RpcError, type RpcRequest } from '#gateway/anchor/chain.ts'
 import type { Evidence, KeptEnvelope } from '#gateway/evidence/evidence.ts'
 import type { BundleDeps } from '#gateway/market/bundle.ts'
 import { fromHex, toHex } from '#gateway/reading/bytes.ts'
-import { holdPositions } from '#gateway/reading/contents.ts'
+import { holdPositions, spanOf } from '#gateway/reading/contents.ts'
 import type { Signer } from '#gateway/reading/cose.ts'
 import { type Dropped, droppedContentType, encodeDropped } from '#gateway/reading/dropped.ts'
-import { envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
+import { decodeEnvelope, envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { encodeHeard, type Heard, heardContentType } from '#gateway/reading/heard.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { inclusionProof, leafHash, treeRoot } from '#gateway/reading/merkle.ts'
@@ -32,7 +32,7 @@ export const openWorld = (net: string = network) => {
   const batches: Closed[] = []
   const roots = new Map<string, { firstBatch: number; size: number; tx: string; block: number }>()
 
-  const evidence: Pick<Evidence, 'span' | 'refs' | 'get' | 'stations' | 'station'> = {
+  const evidence: Pick<Evidence, 'span' | 'refs' | 'declarations' | 'get' | 'stations' | 'station'> = {
     span: (station, fromMs, toMs) => {
       const seqs = kept
         .filter((one) => one.station === station && one.lastMs >= fromMs && one.firstMs < toMs)
@@ -42,6 +42,11 @@ export const openWorld = (net: string = network) => {
     refs: (station, first, last, limit) =>
       kept
         .filter((one) => one.station === station && one.seq >= first && one.seq <= last)
+        .sort((a, b) => a.seq - b.seq)
+        .slice(0, limit),
+    declarations: (station, after, limit) =>
+      kept
+        .filter((one) => one.station === station && one.seq > after && one.readings === 0)
         .sort((a, b) => a.seq - b.seq)
         .slice(0, limit),
     get: async (index) => kept.find((one) => one.index === index),
@@ -83,6 +88,7 @@ export const openWorld = (net: string = network) => {
     evidence,
     anchors,
     deps: { evidence, anchors, network: net } satisfies BundleDeps,
+    stations,
     batches,
     roots,
     addStation: (signer: Signer): string => {
@@ -129,14 +135,16 @@ export const openWorld = (net: string = network) => {
       )
       const hash = envelopeHash(bytes)
       state.prev = hash
-      const times = how.dropped ? [how.dropped.declaredMs] : readings.map(({ timeMs }) => timeMs)
+      const decoded = decodeEnvelope(bytes)
+      if (!decoded.ok) throw new Error(decoded.detail)
+      const { firstMs, lastMs } = spanOf(decoded.envelope, readings)
       const one: KeptEnvelope = {
         index: kept.length,
         station,
         seq: head.seq,
-        receivedMs: Math.max(...times) + 200,
-        firstMs: Math.min(...times),
-        lastMs: Math.max(...times),
+        receivedMs: lastMs + 200,
+        firstMs,
+        lastMs,
         readings: readings.length,
         withheld: how.withheld ?? holdPositions(readings),
         hash,

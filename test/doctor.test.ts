@@ -305,19 +305,19 @@ describe('the clock', () => {
         about: 'clock',
         level: 'fail',
         found: 'it is 1970-01-01T00:00:00.000Z, which cannot be',
-        next: 'Set the clock, or let NTP do it: timedatectl set-ntp true',
+        next: 'Nothing is signed before the time is known. Set the clock, or let NTP do it: timedatectl set-ntp true',
       },
       {
         about: 'clock',
         level: 'warn',
-        found: 'not synchronised (asked chrony)',
-        next: 'Check the network; then: timedatectl set-ntp true',
+        found: 'not synchronised (asked chrony): nobody vouches for the time yet',
+        next: 'Check that UDP port 123 to its server is not blocked; then: timedatectl set-ntp true',
       },
       {
         about: 'clock',
         level: 'warn',
         found: 'no clock goes on while power is off',
-        next: 'Start the station after time-sync.target, or add a battery-backed clock (a Pi up to 4 has none).',
+        next: 'After a power cut readings wait for NTP, unsigned; a battery-backed clock helps (a Pi up to 4 has none).',
       },
     ])
     expect(levels(timeFindings({ nowMs, synchronised: undefined, by: 'nobody', hasRtc: true }))).toEqual([

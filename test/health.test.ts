@@ -20,10 +20,25 @@ import { temporaryDirectory } from '#test/temporary.ts'
 type Station = Awaited<ReturnType<typeof startStation>>
 
 const codesOf = ({ relay, outbox }: Station): TroubleCode[] =>
-  troubles(relay.status, outbox.status).map(({ code }) => code)
+  troubles(relay.status, outbox.status, timely).map(({ code }) => code)
 
 const expectTrouble = (station: Station, codes: readonly TroubleCode[]): Promise<void> =>
   vi.waitFor(() => expect(codesOf(station)).toEqual(codes), { timeout: 15_000, interval: 50 })
+
+const timely = {
+  known: true,
+  source: 'ntp',
+  errorMs: 40,
+  ageS: 5,
+  jumps: 0,
+  doubtMs: 0,
+  lastJumpMs: null,
+  sinceMs: 1,
+  waiting: 0,
+  thinned: 0,
+  dropped: 0,
+  lacksSource: false,
+} as const
 
 const well = { state: 'ok', sinceMs: null, detail: null } as const
 
@@ -76,9 +91,9 @@ describe('troubles', () => {
     const station = await startStation(`mqtt://127.0.0.1:${hub.broker.port}`, async () => hub.hub.publicKey)
     await vi.waitFor(() => expect(station.relay.status.hubSilentMs).toBeGreaterThan(500), 10_000)
     const { relay, outbox } = station
-    expect(troubles(relay.status, outbox.status)).toEqual([])
+    expect(troubles(relay.status, outbox.status, timely)).toEqual([])
     const later = { ...relay.status, hubSilentMs: relay.status.hubSilentMs + 30_000 }
-    expect(troubles(later, outbox.status).map(({ code }) => code)).toEqual(['hub-silent'])
+    expect(troubles(later, outbox.status, timely).map(({ code }) => code)).toEqual(['hub-silent'])
   })
 
   test('receipts by another hub than the trusted one are told as that', async () => {
@@ -125,17 +140,30 @@ describe('troubles', () => {
       { ...quiet, hubSilentMs: 60_000 },
       { ...quiet, receipts: 0, badReceipts: 1 },
       ...(['unknown-station', 'revoked', 'future'] as const).map((refusal) => ({ ...quiet, refusal })),
-    ].flatMap((relay) => troubles(relay, { conflict: null, disk: well }))
-    const twice = troubles(quiet, { conflict: 7, disk: well })
+    ].flatMap((relay) => troubles(relay, { conflict: null, disk: well }, timely))
+    const twice = troubles(quiet, { conflict: 7, disk: well }, timely)
     const disks = (['full', 'read-only', 'failing'] as const).flatMap((state) =>
-      troubles(quiet, { conflict: null, disk: { state, sinceMs: 1, detail: 'EROFS' } }),
+      troubles(quiet, { conflict: null, disk: { state, sinceMs: 1, detail: 'EROFS' } }, timely),
     )
-    expect(new Set([...all, ...twice, ...disks].map(({ code }) => code)).size).toBe(14)
-    for (const { text, next } of [...all, ...twice, ...disks]) {
+    const clocks = [
+      { ...timely, known: false, waiting: 120 },
+      { ...timely, lacksSource: true },
+      { ...timely, doubtMs: 10_800_000 },
+    ].map((time) => troubles(quiet, { conflict: null, disk: well }, time))
+    expect(clocks.map((some) => some.map(({ code }) => code))).toEqual([
+      ['clock-unknown'],
+      ['clock-unknown'],
+      ['clock-jumped'],
+    ])
+    expect(clocks[0]![0]!.text).toContain('readings that wait for it: 120')
+    expect(clocks[2]![0]!.text).toContain('moved by 10800.0 s')
+    const each = [...all, ...twice, ...disks, ...clocks.flat()]
+    expect(new Set(each.map(({ code }) => code)).size).toBe(16)
+    for (const { text, next } of each) {
       expect(text).toMatch(/^[A-Z].*\.$/)
       expect(next).toMatch(/^[A-Z].*\.$/)
     }
-    expect(troubles(quiet, { conflict: null, disk: well })).toEqual([])
+    expect(troubles(quiet, { conflict: null, disk: well }, timely)).toEqual([])
   })
 })
 
@@ -264,6 +292,7 @@ const status: StationStatus = {
     badReceipts: 0,
     lastError: null,
   },
+  time: { ...timely, errorMs: 532, jumps: 2, waiting: 7, thinned: 8, dropped: 9 },
   troubles: [],
   readings: 10,
   refused: 0,
@@ -308,7 +337,10 @@ describe('metrics', () => {
   test('are scraped by a name per meaning, and nothing else is served', async () => {
     const stop = new AbortController()
     const registry = edgeMetrics(
-      () => ({ ...status, troubles: troubles({ ...status.relay, brokerError: 'tls' }, status.outbox) }),
+      () => ({
+        ...status,
+        troubles: troubles({ ...status.relay, brokerError: 'tls' }, status.outbox, status.time),
+      }),
       '9.9',
     )
     const { port, ended } = await serveMetrics({ registry, host: '127.0.0.1', port: 0 }, stop.signal)
@@ -318,6 +350,13 @@ describe('metrics', () => {
       'groundtruth_edge_readings_total{sensor="pms",model="plantower-pms"} 10',
       'groundtruth_edge_outbox_depth 3',
       'groundtruth_edge_hub_clock_difference_seconds 0.25',
+      'groundtruth_edge_time_known 1',
+      'groundtruth_edge_time_source{source="ntp"} 1',
+      'groundtruth_edge_time_error_seconds 0.532',
+      'groundtruth_edge_clock_jumps_total 2',
+      'groundtruth_edge_untimed_readings 7',
+      'groundtruth_edge_untimed_thinned_total 8',
+      'groundtruth_edge_untimed_dropped_total 9',
       'groundtruth_edge_trouble{code="broker-certificate"} 1',
       'groundtruth_edge_build_info{version="9.9"} 1',
     ])

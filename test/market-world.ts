@@ -108,6 +108,7 @@ export const fakeEvidence = (): Evidence => {
     read: async function* () {},
     get: async () => undefined,
     refs: () => [],
+    declarations: () => [],
     span: () => undefined,
     stations: () => stations,
     station: (id) => stations.find(({ station }) => station === id),

@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openJournal } from '#gateway/journal/open.ts'
 import { defaultMaxBytes, openOutbox } from '#gateway/outbox/outbox.ts'
-import { decodeDropped, droppedContentType, droppedDigest } from '#gateway/reading/dropped.ts'
+import { type Dropped, decodeDropped, droppedContentType, droppedDigest } from '#gateway/reading/dropped.ts'
 import { decodeEnvelope, envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { encodeReadings } from '#gateway/reading/payload.ts'
@@ -14,7 +14,10 @@ const station = stationId(signer.publicKey)
 const segmentBytes = 1 << 13
 const maxBytes = 64 * segmentBytes
 
-const outboxOn = async (disk: MemoryDisk, policy: { off?: boolean } = {}) => {
+const outboxOn = async (
+  disk: MemoryDisk,
+  policy: { off?: boolean; maxBytes?: number; signed?: (envelope: Uint8Array) => void } = {},
+) => {
   const aside = memoryDisk()
   const outbox = await openOutbox({
     directory: temporaryDirectory(),
@@ -27,12 +30,16 @@ const outboxOn = async (disk: MemoryDisk, policy: { off?: boolean } = {}) => {
       }),
     backlogPerS: Number.POSITIVE_INFINITY,
     cursorIntervalMs: 0,
-    maxBytes,
+    maxBytes: policy.maxBytes ?? maxBytes,
     utc: () => 1_700_000_000_000,
     ...(policy.off
       ? {}
       : {
-          declare: (head, payload) => signEnvelope({ ...head, clock: steadyClock }, payload, network, signer),
+          declare: (head, payload) => {
+            const envelope = signEnvelope({ ...head, clock: steadyClock }, payload, network, signer)
+            policy.signed?.(envelope)
+            return envelope
+          },
         }),
   })
   onTestFinished(() => outbox[Symbol.asyncDispose]())
@@ -57,27 +64,40 @@ const fill = async (outbox: Outbox, count: number, each: () => void = () => {}) 
   return hashes
 }
 
+const declarationIn = (bytes: Uint8Array): { readonly seq: number; readonly dropped: Dropped } => {
+  const decoded = decodeEnvelope(bytes)
+  if (!decoded.ok) throw new Error(decoded.detail)
+  const { seq, payload } = decoded.envelope
+  const list = decodeDropped(payload, seq)
+  if (!list.ok) throw new Error(list.detail)
+  return { seq, dropped: list.dropped }
+}
+
+type Envelope = { readonly seq: number; readonly bytes: Uint8Array }
+
 /** Sends all; answers what was delivered and what was declared lost, by number. */
 const drain = async (outbox: Outbox, known: ReadonlyMap<number, Uint8Array>) => {
   const delivered = new Set<number>()
   const declared = new Set<number>()
-  const declarations: number[] = []
+  const declarations: Envelope[] = []
+  let readings = 0
   while (outbox.status.pending > 0) {
     const { seq, bytes } = await outbox.next(AbortSignal.timeout(5000))
     const decoded = decodeEnvelope(bytes)
     if (!decoded.ok) throw new Error(decoded.detail)
-    const { contentType, payload, withheld } = decoded.envelope
+    const { contentType, withheld } = decoded.envelope
     if (contentType === droppedContentType) {
-      declarations.push(seq)
-      const list = decodeDropped(payload, seq)
-      if (!list.ok) throw new Error(list.detail)
-      const { envelopes, digest } = list.dropped
+      declarations.push({ seq, bytes })
+      const { envelopes, merged, digest } = declarationIn(bytes).dropped
       for (const one of envelopes) {
-        expect(one.readings).toBe(5)
-        expect(declared.has(one.seq)).toBe(false)
-        declared.add(one.seq)
+        if (!merged) expect(one).toMatchObject({ count: 1, readings: 5 })
+        readings += one.readings
+        for (let each = one.seq; each < one.seq + one.count; each++) {
+          expect(declared.has(each)).toBe(false)
+          declared.add(each)
+        }
       }
-      if (envelopes.every((one) => known.has(one.seq)))
+      if (!merged && envelopes.every((one) => known.has(one.seq)))
         expect(digest).toEqual(droppedDigest(envelopes.map((one) => known.get(one.seq)!)))
     } else delivered.add(seq)
     await outbox.settle({
@@ -87,7 +107,7 @@ const drain = async (outbox: Outbox, known: ReadonlyMap<number, Uint8Array>) => 
       accepted: [{ first: seq, last: seq, head: envelopeHash(bytes), withheld }],
     })
   }
-  return { delivered, declared, declarations }
+  return { delivered, declared, declarations, readings }
 }
 
 const accountedFor = (
@@ -95,8 +115,9 @@ const accountedFor = (
   last: number,
 ): number[] => {
   const missing: number[] = []
+  const said = new Set(declarations.map(({ seq }) => seq))
   for (let seq = 1; seq <= last; seq++)
-    if (!delivered.has(seq) && !declared.has(seq) && !declarations.includes(seq)) missing.push(seq)
+    if (!delivered.has(seq) && !declared.has(seq) && !said.has(seq)) missing.push(seq)
   return missing
 }
 
@@ -127,27 +148,82 @@ describe('an outbox with a disk budget', () => {
     expect(Math.max(...drained.declared)).toBeLessThan(last - 30)
   })
 
-  test('a power cut at any moment loses nothing that is not declared, and reuses no number', async () => {
-    const chance = random(7)
+  test.each([
+    ['', maxBytes],
+    [', nor while declarations are made one', 16 * segmentBytes],
+  ])(
+    'a power cut at any moment loses nothing that is not declared, and reuses no number%s',
+    async (_, budget) => {
+      const chance = random(7)
+      const disk = memoryDisk()
+      const outbox = await outboxOn(disk, { maxBytes: budget })
+      let promised = 0
+      const cuts: { after: MemoryDisk; promised: number }[] = []
+      disk.fault = () => {
+        if (promised > 1200 && chance() < 0.005 && cuts.length < 10)
+          cuts.push({ after: disk.afterPowerCut(chance), promised })
+        return undefined
+      }
+      const hashes = await fill(outbox, 2200, () => {
+        promised = outbox.head.seq
+      })
+      expect(cuts.length).toBe(10)
+      expect(outbox.status.dropped).toBeGreaterThan(300)
+      for (const cut of cuts) {
+        const again = await outboxOn(cut.after, { off: true })
+        const { seq } = again.head
+        expect(seq).toBeGreaterThanOrEqual(cut.promised)
+        expect(accountedFor(await drain(again, hashes), cut.promised)).toEqual([])
+      }
+    },
+  )
+
+  test('a year without a hub does not fill the disk with declarations: they are made one, and lose nothing', async () => {
+    const small = 16 * segmentBytes
     const disk = memoryDisk()
-    const outbox = await outboxOn(disk)
-    let promised = 0
-    const cuts: { after: MemoryDisk; promised: number }[] = []
-    disk.fault = () => {
-      if (promised > 1200 && chance() < 0.005 && cuts.length < 10)
-        cuts.push({ after: disk.afterPowerCut(chance), promised })
-      return undefined
-    }
-    const hashes = await fill(outbox, 2200, () => {
-      promised = outbox.head.seq
+    const outbox = await outboxOn(disk, { maxBytes: small })
+    let most = 0
+    const hashes = await fill(outbox, 9000, () => {
+      most = Math.max(most, outbox.status.bytesOnDisk)
     })
-    expect(cuts.length).toBe(10)
-    expect(outbox.status.dropped).toBeGreaterThan(300)
-    for (const cut of cuts) {
-      const again = await outboxOn(cut.after, { off: true })
-      const { seq } = again.head
-      expect(seq).toBeGreaterThanOrEqual(cut.promised)
-      expect(accountedFor(await drain(again, hashes), cut.promised)).toEqual([])
+    expect(outbox.status.dropped).toBeGreaterThan(8000)
+    expect(most).toBeLessThanOrEqual(1.125 * small + 8 * segmentBytes)
+    const { seq: last } = outbox.head
+    // What is on disk is as good: a station that starts again knows of the same.
+    const again = await outboxOn(disk.afterKill(), { off: true })
+    for (const one of [outbox, again]) {
+      const drained = await drain(one, hashes)
+      expect(accountedFor(drained, last)).toEqual([])
+      expect([...drained.declared].filter((seq) => drained.delivered.has(seq))).toEqual([])
+      expect(drained.delivered.size).toBeGreaterThan(150)
+      const bytes = drained.declarations.reduce((sum, declaration) => sum + declaration.bytes.length, 0)
+      expect(drained.declarations.length).toBeLessThan(30)
+      expect(bytes).toBeLessThan(0.15 * small)
+      expect(drained.readings + 5 * drained.delivered.size).toBe(5 * 9000)
+    }
+  })
+
+  test('a declaration that takes the place of others lists them and names their bytes by its digest', async () => {
+    const signed = new Map<number, { hash: Uint8Array; dropped: Dropped }>()
+    const outbox = await outboxOn(memoryDisk(), {
+      maxBytes: 16 * segmentBytes,
+      signed: (envelope) => {
+        const { seq, dropped } = declarationIn(envelope)
+        signed.set(seq, { hash: envelopeHash(envelope), dropped })
+      },
+    })
+    await fill(outbox, 1500)
+    const lists = ({ envelopes }: Dropped, seq: number): boolean =>
+      envelopes.some((one) => one.seq <= seq && seq < one.seq + one.count)
+    const merged = [...signed.values()].filter(({ dropped }) => dropped.merged)
+    expect(merged.length).toBeGreaterThan(2)
+    expect(merged.some(({ dropped }) => dropped.envelopes.some(({ count }) => count > 3))).toBe(true)
+    for (const { dropped } of merged) {
+      const listed = [...signed].filter(([seq]) => lists(dropped, seq))
+      // Of those that were themselves in the place of others, the others are listed too, and not in the digest.
+      const direct = listed.filter(([seq]) => !listed.some(([, other]) => lists(other.dropped, seq)))
+      expect(direct.length).toBeGreaterThan(1)
+      expect(dropped.digest).toEqual(droppedDigest(direct.map(([, { hash }]) => hash)))
     }
   })
 

@@ -4,6 +4,7 @@ import type { JournalFiles } from '#gateway/journal/files.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { readingsOf } from '#gateway/reading/contents.ts'
+import { type Dropped, decodeDropped, droppedContentType } from '#gateway/reading/dropped.ts'
 import { decodeEnvelope, envelopeHash } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { createSealer } from '#gateway/sign/sign.ts'
@@ -53,6 +54,7 @@ const stationOn = async (options: { disk?: ReturnType<typeof memoryDisk>; maxHel
   /** By time of reading, how often it was delivered; by seq, the hashes that were sent under it. */
   const delivered = new Map<number, number>()
   const bySeq = new Map<number, Set<string>>()
+  const declared: { seq: number; dropped: Dropped }[] = []
   const drain = async () => {
     await sealer.flush()
     while (outbox.status.pending > 0) {
@@ -61,6 +63,9 @@ const stationOn = async (options: { disk?: ReturnType<typeof memoryDisk>; maxHel
       if (!decoded.ok) throw new Error(decoded.detail)
       const contents = readingsOf(decoded.envelope)
       if (!contents.ok) throw new Error(contents.detail)
+      const { contentType, payload } = decoded.envelope
+      const lost = contentType === droppedContentType ? decodeDropped(payload, seq) : undefined
+      if (lost?.ok) declared.push({ seq, dropped: lost.dropped })
       for (const { timeMs } of contents.readings) delivered.set(timeMs, (delivered.get(timeMs) ?? 0) + 1)
       const head = envelopeHash(bytes)
       bySeq.set(seq, (bySeq.get(seq) ?? new Set()).add(Buffer.from(head).toString('hex')))
@@ -74,8 +79,9 @@ const stationOn = async (options: { disk?: ReturnType<typeof memoryDisk>; maxHel
     expect([...bySeq.values()].every((hashes) => hashes.size === 1)).toBe(true)
     expect([...bySeq.keys()].toSorted((a, b) => a - b)).toEqual([...bySeq.keys()].map((_, at) => at + 1))
     expect(delivered.size + outbox.status.lost).toBe(emitted)
+    expect(declared.reduce((sum, { dropped }) => sum + dropped.unsigned, 0)).toBe(outbox.status.lost)
   }
-  return { disk, outbox, sealer, measure, drain, check, delivered, close, count: () => emitted }
+  return { disk, outbox, sealer, measure, drain, check, delivered, declared, close, count: () => emitted }
 }
 
 const failing =
@@ -169,7 +175,7 @@ describe('an outbox on a disk that fails', () => {
   })
 
   test('memory is bounded while the disk is away: the past gets coarser, and what is lost is counted', async () => {
-    const { disk, outbox, measure, drain, check, delivered } = await stationOn({ maxHeld: 100 })
+    const { disk, outbox, measure, drain, check, delivered, declared } = await stationOn({ maxHeld: 100 })
     disk.fault = failing('ENOSPC', ['write'])
     await measure(1000)
     expect(outbox.status.held).toBeLessThanOrEqual(100)
@@ -182,6 +188,15 @@ describe('an outbox on a disk that fails', () => {
     expect(delivered.size).toBeLessThan(1000)
     const times = [...delivered.keys()].toSorted((a, b) => a - b)
     expect(times.at(-1)).toBe(1_700_000_000_000 + 1000 * 1000)
+    // Every reading is delivered or declared, and the declaration stands ahead of what was held.
+    expect(declared).toHaveLength(1)
+    const [{ seq, dropped }] = declared as [(typeof declared)[number]]
+    expect(dropped).toMatchObject({ reason: 'unsigned', unsigned: 1000 - delivered.size, envelopes: [] })
+    const gone = Array.from({ length: 1000 }, (_, at) => 1_700_000_000_000 + 1000 * (at + 1)).filter(
+      (timeMs) => !delivered.has(timeMs),
+    )
+    expect([dropped.fromMs, dropped.toMs]).toEqual([gone[0], gone.at(-1)])
+    expect(seq).toBeLessThanOrEqual(4)
   })
 
   test('a disk that cannot be read for a while delays envelopes and loses none', async () => {

@@ -87,7 +87,7 @@ export const startStation = async (
       url,
       clientId: station,
       username: login.username ?? station,
-      password: () => login.password ?? signToken(network, signer, Date.now()),
+      password: (nowMs) => login.password ?? signToken(network, signer, nowMs),
       ...(login.ca === undefined ? {} : { ca: login.ca }),
     }),
   })

@@ -157,7 +157,8 @@ test('every reading that was meant reaches the hub once or has a reason, whateve
         },
         version: 'soak',
         log: () => undefined,
-        emitted: (sensor, timeMs) => void taken.push({ name: nameOf(sensor, timeMs), trueMs: Date.now() }),
+        emitted: (sensor, timeMs, ageMs) =>
+          void taken.push({ name: nameOf(sensor, timeMs), trueMs: Date.now(), ageMs }),
       },
       over.signal,
     )

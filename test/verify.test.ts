@@ -420,15 +420,16 @@ describe('a bundle that lies', () => {
 
   it('about a key is caught by the station id', () => {
     const other = signerOf(40).publicKey
-    expect(failure(verified({ ...bundle, stations: [{ station: id, publicKey: other }] }))).toContain(
-      `the public key given for station ${id} is that of`,
-    )
+    expect(
+      failure(verified({ ...bundle, stations: [{ station: id, publicKey: other, declarations: [] }] })),
+    ).toContain(`the public key given for station ${id} is that of`)
     expect(failure(verified({ ...bundle, stations: [] }))).toBe(
       `the key of station ${id} is not in the bundle`,
     )
     const two = [...bundle.stations, world.evidence.station(ids[2]!)!].map(({ station, publicKey }) => ({
       station,
       publicKey,
+      declarations: [],
     }))
     expect(failure(verified({ ...bundle, stations: two }))).toBe(
       `the bundle is about station ${id} and holds the key of another`,

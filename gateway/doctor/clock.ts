@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { isPlausible } from '../time/time.ts'
 import { type Check, type Finding, fail, ok, warn } from './doctor.ts'
 
 /** What is known about the time: by whom the clock is kept, and whether one goes on while power is off. */
@@ -14,9 +15,6 @@ export type TimeKeeping = {
   readonly hasRtc: boolean
 }
 
-// Nothing was signed before this program was written, and certificates of today do not last so long.
-const earliestMs = Date.UTC(2026, 0, 1)
-const latestMs = Date.UTC(2060, 0, 1)
 const askMs = 3_000
 
 const ask = promisify(execFile)
@@ -47,22 +45,25 @@ export const timeKeeping = async (
 /** What that means for readings, which are signed with their time. */
 export const timeFindings = ({ nowMs, synchronised, by, hasRtc }: TimeKeeping): Finding[] => {
   const shown = new Date(nowMs).toISOString()
-  const isPlausible = nowMs >= earliestMs && nowMs < latestMs
   return [
-    isPlausible
+    isPlausible(nowMs)
       ? ok('clock', `it is ${shown}`)
       : fail(
           'clock',
           `it is ${shown}, which cannot be`,
-          'Set the clock, or let NTP do it: timedatectl set-ntp true',
+          'Nothing is signed before the time is known. Set the clock, or let NTP do it: timedatectl set-ntp true',
         ),
     synchronised
       ? ok('clock', `kept by ${by}`)
       : synchronised === false
-        ? warn('clock', `not synchronised (asked ${by})`, 'Check the network; then: timedatectl set-ntp true')
+        ? warn(
+            'clock',
+            `not synchronised (asked ${by}): nobody vouches for the time yet`,
+            'Check that UDP port 123 to its server is not blocked; then: timedatectl set-ntp true',
+          )
         : warn(
             'clock',
-            'nobody here says whether it is synchronised',
+            'nobody here vouches for the time',
             'Install systemd-timesyncd or chrony; in a container the host keeps the time.',
           ),
     hasRtc
@@ -70,7 +71,7 @@ export const timeFindings = ({ nowMs, synchronised, by, hasRtc }: TimeKeeping): 
       : warn(
           'clock',
           'no clock goes on while power is off',
-          'Start the station after time-sync.target, or add a battery-backed clock (a Pi up to 4 has none).',
+          'After a power cut readings wait for NTP, unsigned; a battery-backed clock helps (a Pi up to 4 has none).',
         ),
   ]
 }

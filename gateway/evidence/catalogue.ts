@@ -23,6 +23,7 @@ const schema = `
     declaredWithheld INTEGER NOT NULL, hash BLOB NOT NULL, prev BLOB NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX IF NOT EXISTS envelopeBySeq ON envelope (station, seq);
+  CREATE INDEX IF NOT EXISTS envelopeEmpty ON envelope (station, seq) WHERE readings = 0;
   CREATE INDEX IF NOT EXISTS envelopeByTime ON envelope (station, lastMs);
   CREATE TABLE IF NOT EXISTS frame (
     station TEXT NOT NULL, node TEXT NOT NULL, withheld INTEGER NOT NULL, seq INTEGER NOT NULL,
@@ -94,6 +95,9 @@ export const openCatalogue = (path: string) => {
   const refs = database.prepare(
     `SELECT ${columns} FROM envelope WHERE station = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
   )
+  const declarations = database.prepare(
+    `SELECT ${columns} FROM envelope WHERE station = ? AND seq > ? AND readings = 0 ORDER BY seq LIMIT ?`,
+  )
   const among = database.prepare(`SELECT ${columns}, hash FROM envelope WHERE idx >= ? AND idx < ?`)
   const span = database.prepare(
     'SELECT min(seq) AS first, max(seq) AS last FROM envelope WHERE station = ? AND lastMs >= ? AND firstMs < ?',
@@ -161,6 +165,8 @@ export const openCatalogue = (path: string) => {
       ),
     refs: (station: string, first: number, last: number, limit: number): KeptRef[] =>
       (refs.all(station, first, last, limit) as EnvelopeRow[]).map(toRef),
+    declarations: (station: string, after: number, limit: number): KeptRef[] =>
+      (declarations.all(station, after, limit) as EnvelopeRow[]).map(toRef),
     /** What is known of the envelopes with journal index `from` (inclusive) to `to` (exclusive), by index. */
     among: (from: number, to: number): Map<number, KeptRef & { hash: Uint8Array }> =>
       new Map(

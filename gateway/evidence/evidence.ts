@@ -65,6 +65,8 @@ export type Evidence = {
   get(index: number): Promise<KeptEnvelope | undefined>
   /** References of a station's envelopes with `first` <= seq <= `last`, in seq order, at most `limit`. */
   refs(station: string, first: number, last: number, limit: number): KeptRef[]
+  /** The same of those with `after` < seq that hold no readings: declarations of what the station lost. */
+  declarations(station: string, after: number, limit: number): KeptRef[]
   /** Least and greatest seq among a station's envelopes that hold readings of `fromMs` <= time < `toMs`. */
   span(station: string, fromMs: number, toMs: number): Range | undefined
   stations(): StationRecord[]

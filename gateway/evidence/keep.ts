@@ -261,6 +261,7 @@ export const openEvidence = async (options: {
       return bytes && { ...row, bytes: bytes.subarray(headBytes) }
     },
     refs: catalogue.refs,
+    declarations: catalogue.declarations,
     span: catalogue.span,
     stations: () => [...stations.values()],
     station: (id) => stations.get(id),

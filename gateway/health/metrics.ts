@@ -157,6 +157,52 @@ const series: readonly Series[] = [
     rows: ({ relay }) => (relay.hubClockMs === null ? [] : [[{}, relay.hubClockMs / 1000]]),
   },
   {
+    name: 'time_known',
+    help: '1 where the time is known, 0 while readings wait for it.',
+    kind: 'gauge',
+    rows: one(({ time }) => (time.known ? 1 : 0)),
+  },
+  {
+    name: 'time_source',
+    help: 'Always 1; who vouches for the time is a label, none where nobody does.',
+    kind: 'gauge',
+    labels: ['source'],
+    rows: ({ time }) => (time.source === null ? [] : [[{ source: time.source }, 1]]),
+  },
+  {
+    name: 'time_error_seconds',
+    help: 'How far the time can be off; not there where nothing is known of it.',
+    kind: 'gauge',
+    rows: ({ time }) =>
+      time.source === null || (time.source === 'none' && time.errorMs === 0)
+        ? []
+        : [[{}, time.errorMs / 1000]],
+  },
+  {
+    name: 'clock_jumps_total',
+    help: 'Times the system’s clock was moved by more than it drifts.',
+    kind: 'counter',
+    rows: one(({ time }) => time.jumps),
+  },
+  {
+    name: 'untimed_readings',
+    help: 'Unsigned readings that wait for their time.',
+    kind: 'gauge',
+    rows: one(({ time }) => time.waiting),
+  },
+  {
+    name: 'untimed_thinned_total',
+    help: 'Readings thinned out for want of room while they waited for their time.',
+    kind: 'counter',
+    rows: one(({ time }) => time.thinned),
+  },
+  {
+    name: 'untimed_dropped_total',
+    help: 'Readings of which nothing tells the time, or that nothing had room for while they waited for it.',
+    kind: 'counter',
+    rows: one(({ time }) => time.dropped),
+  },
+  {
     name: 'trouble',
     help: '1 for each trouble there is, by its code.',
     kind: 'gauge',

@@ -48,11 +48,12 @@ export const publishedStatus = (
   },
 ): Record<string, unknown> => {
   const sensors = [...status.sensors].sort((a, b) => Number(isWell(a)) - Number(isWell(b)))
-  const { station, troubles, outbox, relay, readings, refused } = status
+  const { station, troubles, time, outbox, relay, readings, refused } = status
   return {
     station,
     ...about,
     troubles,
+    time,
     readings,
     refused,
     outbox,

@@ -4,6 +4,7 @@ import type { OutboxStatus } from '../outbox/outbox.ts'
 import type { RelayStatus } from '../relay/relay.ts'
 import type { Refusal } from '../sensors/read.ts'
 import type { RefusalReason } from '../sensors/sensors.ts'
+import type { TimedStatus } from '../time/timed.ts'
 import type { Trouble } from './trouble.ts'
 
 /** What a sensor has said. Counters start at zero when the process starts. */
@@ -25,7 +26,9 @@ export type StationStatus = {
   readonly sensors: readonly SensorStatus[]
   readonly outbox: OutboxStatus
   readonly relay: RelayStatus
-  /** What is wrong on the way to the hub. */
+  /** What is known of the time, and what waits for it. */
+  readonly time: TimedStatus
+  /** What is wrong with disk, clock and the way to the hub. */
   readonly troubles: readonly Trouble[]
   readonly readings: number
   readonly refused: number

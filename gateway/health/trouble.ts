@@ -1,6 +1,7 @@
-/** What is wrong with a station’s disk or on its way to the hub, each cause told apart, with what to do about it. */
+/** What is wrong with a station’s disk, its clock or on its way to the hub, each cause told apart, with what to do about it. */
 import type { OutboxStatus } from '../outbox/outbox.ts'
 import type { RelayStatus } from '../relay/relay.ts'
+import type { TimedStatus } from '../time/timed.ts'
 
 /** A stable code for programs, and two sentences for people: what is wrong, and what to do. */
 export type Trouble = { readonly code: TroubleCode; readonly text: string; readonly next: string }
@@ -16,12 +17,18 @@ export type TroubleCode =
   | 'not-registered'
   | 'key-revoked'
   | 'key-twice'
+  | 'clock-unknown'
+  | 'clock-jumped'
   | 'clock-differs'
   | 'disk-full'
   | 'disk-read-only'
   | 'disk-failing'
 
-const texts: Readonly<Record<TroubleCode, readonly [text: string, next: string]>> = {
+type Time = Pick<TimedStatus, 'known' | 'lacksSource' | 'waiting' | 'doubtMs'>
+
+type Text = string | ((time: Time) => string)
+
+const texts: Readonly<Record<TroubleCode, readonly [text: Text, next: string]>> = {
   'broker-unreachable': [
     'The broker cannot be reached.',
     'Check this station’s network, and edge.broker.url; nothing is lost, readings wait in the outbox.',
@@ -61,6 +68,16 @@ const texts: Readonly<Record<TroubleCode, readonly [text: string, next: string]>
   'key-twice': [
     'The hub has other envelopes under this station’s numbers: its key is in use twice.',
     'Stop the other station with this key, or give this one a key of its own.',
+  ],
+  'clock-unknown': [
+    ({ waiting }) =>
+      `Nobody vouches for the time yet, and nothing is signed before; readings that wait for it: ${waiting}.`,
+    'Check that time synchronisation runs ("timedatectl"), and that UDP port 123 to its server is not blocked.',
+  ],
+  'clock-jumped': [
+    ({ doubtMs }) =>
+      `This station’s clock was moved by ${(doubtMs / 1000).toFixed(1)} s, and no source of time confirms it.`,
+    'Check that only time synchronisation sets the clock ("timedatectl"), and that it reaches its server; readings declare the difference.',
   ],
   'clock-differs': [
     'This station’s clock and the hub’s differ.',
@@ -113,6 +130,7 @@ export const troubles = (
     'brokerError' | 'hubSilentMs' | 'refusal' | 'hubClockMs' | 'receipts' | 'badReceipts'
   >,
   outbox: Pick<OutboxStatus, 'conflict' | 'disk'>,
+  time: Time,
 ): Trouble[] => {
   const codes = new Set<TroubleCode>()
   const disk = diskTroubles[outbox.disk.state]
@@ -123,6 +141,11 @@ export const troubles = (
   const refused = relay.refusal === null ? undefined : refusalTroubles[relay.refusal]
   if (refused) codes.add(refused)
   if (outbox.conflict !== null) codes.add('key-twice')
+  if (!time.known || time.lacksSource) codes.add('clock-unknown')
+  if (time.doubtMs > 0) codes.add('clock-jumped')
   if (relay.hubClockMs !== null && Math.abs(relay.hubClockMs) > clockDiffersMs) codes.add('clock-differs')
-  return [...codes].map((code) => ({ code, text: texts[code][0], next: texts[code][1] }))
+  return [...codes].map((code) => {
+    const [text, next] = texts[code]
+    return { code, text: typeof text === 'string' ? text : text(time), next }
+  })
 }

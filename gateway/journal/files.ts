@@ -67,8 +67,11 @@ export const diskFiles: JournalFiles = {
       truncate: (bytes) => handle.truncate(bytes),
       size: async () => (await handle.stat()).size,
       close: async () => {
-        await through?.close()
-        await handle.close()
+        try {
+          await through?.close()
+        } finally {
+          await handle.close()
+        }
       },
     }
   },

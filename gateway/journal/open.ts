@@ -340,20 +340,24 @@ export const openJournal = async (options: JournalOptions): Promise<Journal> => 
       if (removed > 0) await files.syncDirectory(directory)
     })
 
+  /** Closes every file, whatever the others say: a disk that fails for days is opened anew again and again. */
+  const letGo = async (): Promise<void> => {
+    await flushing
+    await preparing?.catch(() => {})
+    await housekeeping
+    const open = [spare?.file, ...segments.map(({ file }) => file)].filter((file) => file !== undefined)
+    for (const segment of segments) segment.file = undefined
+    const outcomes = await Promise.allSettled(open.map((file) => file.close()))
+    // Where it cannot be removed the next open does it.
+    if (spare) await files.remove(join(directory, spareName)).catch(() => {})
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  }
+
   const shut = async (): Promise<void> => {
     try {
       if (!broken) await commit()
     } finally {
-      await flushing
-      await preparing?.catch(() => {})
-      await housekeeping
-      await spare?.file.close()
-      for (const segment of segments) {
-        await segment.file?.close()
-        segment.file = undefined
-      }
-      // Last, for a disk that fails may not take it.
-      if (spare) await files.remove(join(directory, spareName))
+      await letGo()
     }
   }
 

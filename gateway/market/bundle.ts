@@ -5,6 +5,7 @@ import {
   type BundleBatch,
   type BundleLeaf,
   type BundleScope,
+  type BundleStation,
   bundleBounds,
   encodeBundle,
   type Hole,
@@ -12,6 +13,8 @@ import {
 } from '../reading/bundle.ts'
 import { fromHex } from '../reading/bytes.ts'
 import { rangeProof } from '../reading/merkle.ts'
+import type { Range } from '../reading/ranges.ts'
+import { declarationsFor } from './declarations.ts'
 
 /** Envelopes in one bundle, withheld ones counted: at 50 readings each, a buyer verifies them in seconds. */
 export const maxEnvelopes = 10_000
@@ -23,7 +26,7 @@ const maxEnvelopeBytes = bundleBounds.maxBytes / 2
 const page = 1000
 
 export type BundleDeps = {
-  readonly evidence: Pick<Evidence, 'span' | 'refs' | 'get' | 'stations' | 'station'>
+  readonly evidence: Pick<Evidence, 'span' | 'refs' | 'declarations' | 'get' | 'stations' | 'station'>
   readonly anchors: Pick<Anchors, 'batch' | 'batches' | 'placeOf' | 'leaves' | 'anchorOf'>
   readonly network: string
 }
@@ -101,7 +104,9 @@ const reachOf = (
   const behind = evidence.span(station, toMs, Number.MAX_SAFE_INTEGER)?.[0]
   const [least, most] = inside ?? [before ?? behind, behind ?? before]
   if (least === undefined || most === undefined) return undefined
-  const shown = (ref: KeptRef): boolean => !ref.withheld && book.placeOf(ref) !== undefined
+  // One without readings declares what was lost, and may stand behind what is older.
+  const shown = (ref: KeptRef): boolean =>
+    !ref.withheld && ref.readings > 0 && book.placeOf(ref) !== undefined
   let [first, last] = [Math.min(least, most), Math.max(least, most)]
   for (let to = first, walked = 0; to >= 1 && walked <= maxEnvelopes; to -= page, walked += page) {
     const refs = evidence.refs(station, Math.max(1, to - page + 1), to, page)
@@ -190,7 +195,7 @@ export const buildBundle = async (
   const placed: Placed[] = []
   const missing: Hole[] = []
   const pending: Hole[] = []
-  const stations = new Map<string, Uint8Array>()
+  const stations: BundleStation[] = []
   let evident = false
   for (const { station, publicKey } of asked.toSorted((a, b) => (a.station < b.station ? -1 : 1))) {
     const reach = reachOf(evidence, book, station, scope)
@@ -202,7 +207,10 @@ export const buildBundle = async (
       return no('too-large', `more than ${maxEnvelopes} envelopes; ask for a shorter time or one station`)
     const found = placedOf(station, refs, book)
     if (found.placed.length === 0) continue
-    stations.set(station, publicKey)
+    const holes = found.missing.map(({ first, last }): Range => [first, last])
+    const own = found.placed.map(({ ref }) => ref)
+    const declarations = await declarationsFor(evidence, station, holes, own)
+    stations.push({ station, publicKey, declarations })
     for (const one of found.placed) {
       placed.push(one)
       anchoredToMs = Math.max(anchoredToMs ?? 0, one.ref.lastMs)
@@ -267,7 +275,7 @@ export const buildBundle = async (
   const bytes = encodeBundle({
     network,
     scope,
-    stations: [...stations].map(([station, publicKey]) => ({ station, publicKey })),
+    stations,
     batches,
     missing,
     pending,

@@ -1,15 +1,17 @@
 /** The outbox: envelopes wait here, on disk, until the hub's signed receipt says that it has them on its own. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Journal } from '../journal/journal.ts'
-import { equalBytes, fromHex, toHex } from '../reading/bytes.ts'
-import { decodeDropped, droppedContentType, encodeDropped } from '../reading/dropped.ts'
+import { equalBytes, toHex } from '../reading/bytes.ts'
 import { decodeEnvelope, envelopeHash, noPrevious } from '../reading/envelope.ts'
 import type { Receipt } from '../reading/receipt.ts'
 import { type Refusal, refusals } from '../reading/refusal.ts'
+import { writeCursor } from './cursor.ts'
 import { type DiskStatus, openLasting } from './lasting.ts'
-import { declarationOf, leastThinned, stepOf, type Waiting } from './thin.ts'
+import type { Place } from './places.ts'
+import { createQueue } from './queue.ts'
+import { resume } from './resume.ts'
+import { createThinning } from './thinning.ts'
 
 export type OutboxEntry = { readonly seq: number; readonly bytes: Uint8Array; readonly backlog: boolean }
 
@@ -50,6 +52,13 @@ export type Outbox = AsyncDisposable & {
   commit(): Promise<void>
   /** The next envelope to send: fresh ones first, the backlog after. Waits until there is one and room in flight. */
   next(signal: AbortSignal): Promise<OutboxEntry>
+  /**
+   * The bytes of an envelope that has no receipt, or is retained. Undefined where they are gone; null where the disk
+   * cannot be read now.
+   */
+  get(seq: number): Promise<Uint8Array | undefined | null>
+  /** What is signed after this number stays readable, settled or not, over a restart too; null ends that. */
+  retain(after: number | null): void
   /** Takes note of the hub's receipt, whose signature has been checked. */
   settle(receipt: Receipt): Promise<void>
   /** The connection is gone: what was in flight or fresh becomes backlog. */
@@ -90,31 +99,6 @@ export type OutboxOptions = {
   readonly longestDiskBackoffMs?: number
 }
 
-type Pending = { index: number; readonly hash: Uint8Array }
-
-type Cursor = {
-  readonly index: number
-  readonly seq: number
-  readonly hash: string
-  readonly withheld: number
-}
-
-/** The cursor file only saves work: when it is old or gone, envelopes are sent again and the hub knows them. */
-const readCursor = (path: string): Cursor | undefined => {
-  try {
-    const { index, seq, hash, withheld = 0 } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Cursor>
-    if (typeof hash !== 'string' || fromHex(hash)?.length !== 32) return undefined
-    return Number.isSafeInteger(index) &&
-      Number.isSafeInteger(seq) &&
-      Number.isSafeInteger(withheld) &&
-      withheld >= 0
-      ? { index: index!, seq: seq!, hash, withheld }
-      : undefined
-  } catch {
-    return undefined // first start, or a file torn by a power cut
-  }
-}
-
 /**
  * 96 MiB: seven days without a hub at one reading a second are some 121,000 envelopes of five readings, 38 MB with three
  * quantities each; segments that are being made come on top.
@@ -135,58 +119,47 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
   const maxInFlight = options.maxInFlight ?? 64
   const receiptTimeoutMs = options.receiptTimeoutMs ?? 20_000
   const cursorIntervalMs = options.cursorIntervalMs ?? 10_000
-  const backlogIntervalMs = 1000 / (options.backlogPerS ?? 50)
   const now = options.now ?? (() => performance.now())
   const utc = options.utc ?? Date.now
   const cursorPath = join(options.directory, 'cursor.json')
 
-  // In order of seq and journal index alike, because a Map keeps the order of insertion.
-  const pending = new Map<number, Pending>()
-  const flying = new Map<number, { readonly sentMs: number }>()
-  const fresh = new Set<number>()
-  const backlog = new Set<number>()
+  const queue = createQueue({
+    maxInFlight,
+    receiptTimeoutMs,
+    backlogIntervalMs: 1000 / (options.backlogPerS ?? 50),
+    now,
+  })
+  const declarations = new Map<number, number>()
   const uncommitted: number[] = []
   const unsent = new Map<number, Uint8Array>()
   let head: Outbox['head'] = { seq: 0, hash: noPrevious, withheld: 0 }
   let held = 0
   let lost = 0
   const writers: (() => void)[] = []
-  let dropped = 0
-  let thinnedTo = 0
-  let thinning: Promise<void> | undefined
-  /** Whether `pending` is in order of journal index as well: not where a failing disk had one written again. */
-  let inIndexOrder = true
   let accepted = 0
   let refusedCount = 0
   let lastRefusal: OutboxStatus['lastRefusal'] = null
   let conflict: number | null = null
-  let nextBacklogMs = 0
   let wake: (() => void) | undefined
 
-  const drop = (seq: number): void => {
-    pending.delete(seq)
-    flying.delete(seq)
-    fresh.delete(seq)
-    backlog.delete(seq)
+  // Settled, and not to be trimmed yet.
+  const retained = new Map<number, Place>()
+  let retainAfter: number | null = null
+
+  const settled = (seq: number): void => {
+    const place = queue.get(seq)
+    if (place !== undefined && retainAfter !== null && seq > retainAfter) retained.set(seq, place)
+    queue.drop(seq)
     unsent.delete(seq)
   }
 
-  const requeueLate = (): void => {
-    const late = now() - receiptTimeoutMs
-    for (const [seq, { sentMs }] of flying) {
-      if (sentMs > late) break
-      flying.delete(seq)
-      backlog.add(seq)
-    }
+  const oldestIndex = (): number => {
+    let least = queue.oldestIndex ?? journal.committed
+    for (const { index } of retained.values()) least = Math.min(least, index)
+    return least
   }
 
   let cursorIndex = 0
-  const oldestIndex = (): number => {
-    if (inIndexOrder) return pending.values().next().value?.index ?? journal.committed
-    let least = journal.committed
-    for (const { index } of pending.values()) least = Math.min(least, index)
-    return least
-  }
   let cursorSavedMs = Number.NEGATIVE_INFINITY
   const saveCursor = async (): Promise<void> => {
     if (journal.disk.state !== 'ok') return
@@ -195,25 +168,12 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     if (index === cursorIndex) return
     cursorIndex = index
     cursorSavedMs = now()
-    const cursor: Cursor = { index, seq: head.seq, hash: toHex(head.hash), withheld: head.withheld }
     try {
-      writeFileSync(`${cursorPath}.new`, JSON.stringify(cursor), { mode: 0o600 })
-      renameSync(`${cursorPath}.new`, cursorPath)
+      writeCursor(cursorPath, { index, seq: head.seq, hash: toHex(head.hash), withheld: head.withheld })
     } catch {
       // It only saves work. On a full disk the trim below makes room for the next one.
     }
     await journal.trim(index)
-  }
-
-  /** The seq to send now, or how long to wait for one. */
-  const candidate = (): { seq: number; late: boolean } | { waitMs: number } => {
-    if (flying.size >= maxInFlight) return { waitMs: receiptTimeoutMs }
-    const [newest] = fresh
-    if (newest !== undefined) return { seq: newest, late: false }
-    const [oldest] = backlog
-    if (oldest === undefined) return { waitMs: receiptTimeoutMs }
-    const waitMs = nextBacklogMs - now()
-    return waitMs > 0 ? { waitMs } : { seq: oldest, late: true }
   }
 
   const waitFor = (ms: number, signal: AbortSignal): Promise<void> =>
@@ -229,151 +189,25 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
       wake = done
     })
 
-  /** Reads what waits on disk: once, before the first envelope is appended. */
-  const load = async (from: Journal): Promise<void> => {
-    const stored = readCursor(cursorPath)
-    pending.clear()
-    backlog.clear()
-    head = { seq: 0, hash: noPrevious, withheld: 0 }
-    if (stored !== undefined)
-      head = { seq: stored.seq, hash: fromHex(stored.hash)!, withheld: stored.withheld }
-    cursorIndex = stored?.index ?? 0
-    const found = new Map<number, Pending>()
-    let [ordered, newest] = [true, 0]
-    // A cursor past the end is from before the disk lost its newest records: it says nothing about what comes now.
-    const start = stored !== undefined && stored.index <= from.next ? stored.index : 0
-    for await (const { index, record } of from.read(Math.max(from.first, start))) {
-      const decoded = decodeEnvelope(record)
-      if (!decoded.ok) continue // damage that a checksum did not see: nobody could verify it either
-      const { seq, withheld } = decoded.envelope
-      const hash = envelopeHash(record)
-      found.set(seq, { index, hash })
-      if (decoded.envelope.contentType === droppedContentType) {
-        const declared = decodeDropped(decoded.envelope.payload, seq)
-        if (declared.ok) for (const one of declared.dropped.envelopes) found.delete(one.seq)
-      }
-      if (seq < newest) ordered = false
-      newest = Math.max(newest, seq)
-      if (seq >= head.seq) head = { seq, hash, withheld }
-    }
-    inIndexOrder = ordered
-    const entries = ordered ? found : [...found].sort(([a], [b]) => a - b)
-    for (const [seq, entry] of entries) {
-      pending.set(seq, entry)
-      backlog.add(seq)
-    }
-  }
-
   const put = (envelope: Uint8Array): void => {
     const decoded = decodeEnvelope(envelope)
     if (!decoded.ok || decoded.envelope.seq !== head.seq + 1)
       throw new Error('only the next envelope of the chain goes into the outbox')
     const { seq, withheld } = decoded.envelope
     const hash = envelopeHash(envelope)
-    pending.set(seq, { index: journal.append(envelope), hash })
+    queue.add(seq, { index: journal.append(envelope), hash })
     uncommitted.push(seq)
-    if (unsent.size < keptUnsent) unsent.set(seq, envelope)
+    if (unsent.size >= keptUnsent) unsent.delete(unsent.keys().next().value!)
+    unsent.set(seq, envelope)
     head = { seq, hash, withheld }
-  }
-
-  /** The bytes of envelopes that wait on disk and are not on their way. */
-  const waitingOf = async (seqs: readonly number[]): Promise<Waiting[]> => {
-    const found: Waiting[] = []
-    for (const seq of seqs) {
-      const entry = pending.get(seq)
-      if (entry === undefined || flying.has(seq)) continue
-      const bytes = await journal.get(entry.index)
-      if (bytes && equalBytes(envelopeHash(bytes), entry.hash)) found.push({ seq, hash: entry.hash, bytes })
-    }
-    return found
-  }
-
-  /** The next of the older half: one pass after the other goes over it, so the oldest have been halved most often. */
-  const nextOldest = (): number[] => {
-    const oldest: number[] = []
-    if (pending.size < leastThinned) return oldest
-    const most = stepOf(pending.size)
-    for (let passes = 0; passes < 2 && oldest.length === 0; passes++) {
-      let place = pending.size >> 1
-      for (const seq of pending.keys()) {
-        if (place-- <= 0 || oldest.length >= most) break
-        if (seq > thinnedTo) oldest.push(seq)
-      }
-      thinnedTo = oldest.at(-1) ?? 0
-    }
-    return oldest
-  }
-
-  /** All that wait, by their place in the journal, from its end to its beginning. */
-  const newestFirst = (): number[] =>
-    [...pending].sort(([, a], [, b]) => b.index - a.index).map(([seq]) => seq)
-
-  /**
-   * Drops every second of the oldest, and writes what stands first in the journal once more at its end, so that whole
-   * segments get free. A copy, then the declaration, go to disk in this order before anything is trimmed: a power cut
-   * leaves at worst both copies, and what a declaration on disk lists is not read again.
-   */
-  const thinOnce = async (order: number[]): Promise<boolean> => {
-    const declare = options.declare!
-    const oldest = nextOldest()
-    const declaration = declarationOf(await waitingOf(oldest), utc(), 'budget')
-    if (declaration === undefined) return false
-    const gone = new Set(declaration.envelopes.map(({ seq }) => seq))
-    const front: number[] = []
-    const most = stepOf(pending.size)
-    while (front.length < most && order.length > 0) {
-      const seq = order.pop()!
-      if (!gone.has(seq)) front.push(seq)
-    }
-    const moved: [seq: number, index: number][] = []
-    for (const { seq, bytes } of await waitingOf(front)) moved.push([seq, journal.append(bytes)])
-    const { seq, hash: prev, withheld } = head
-    put(
-      declare({ seq: seq + 1, prev, withheld, contentType: droppedContentType }, encodeDropped(declaration)),
-    )
-    await journal.commit()
-    offerCommitted()
-    if (journal.disk.state !== 'ok') return false
-    for (const [each, index] of moved) {
-      const entry = pending.get(each)
-      if (entry !== undefined) entry.index = index
-    }
-    inIndexOrder = false
-    for (const each of gone) {
-      if (!pending.has(each) || flying.has(each)) continue
-      drop(each)
-      dropped++
-    }
-    cursorSavedMs = Number.NEGATIVE_INFINITY
-    await saveCursor()
-    return true
-  }
-
-  const thin = async (): Promise<void> => {
-    const { maxBytes } = options
-    let order: number[] = []
-    while (maxBytes !== undefined && journal.bytesOnDisk > maxBytes && journal.disk.state === 'ok') {
-      if (order.length === 0) order = newestFirst()
-      if (!(await thinOnce(order))) return
-    }
-  }
-
-  const thinSoon = (): void => {
-    if (options.maxBytes === undefined || options.declare === undefined) return
-    if (journal.bytesOnDisk <= options.maxBytes || thinning !== undefined) return
-    thinning = thin()
-      .catch(() => {}) // closed in the middle; the disk's own troubles are in its status
-      .finally(() => {
-        thinning = undefined
-      })
   }
 
   /** What is on disk now may be sent. */
   const offerCommitted = (): void => {
     while (uncommitted.length > 0) {
-      const entry = pending.get(uncommitted[0]!)
-      if (entry !== undefined && entry.index >= journal.committed) break
-      fresh.add(uncommitted.shift()!)
+      const place = queue.get(uncommitted[0]!)
+      if (place !== undefined && place.index >= journal.committed) break
+      queue.offer(uncommitted.shift()!)
     }
     wake?.()
   }
@@ -392,10 +226,16 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     ...patience,
     open: () => options.openJournal(join(options.directory, 'envelopes')),
     probe,
-    opened: load,
+    // Once, before the first envelope is appended.
+    opened: async (from) => {
+      const resumed = await resume(from, cursorPath, queue, declarations)
+      head = resumed.head
+      cursorIndex = resumed.cursorIndex
+    },
     moved: (from, to) => {
-      for (const entry of pending.values()) if (entry.index === from) entry.index = to
-      inIndexOrder = false
+      queue.moveFrom(from, to)
+      for (const [seq, place] of retained)
+        if (place.index === from) retained.set(seq, { ...place, index: to })
     },
     recovered: () => {
       offerCommitted()
@@ -407,6 +247,32 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     open: () => options.openJournal(join(options.directory, 'refused')),
     probe,
   })
+
+  const { declare, maxBytes } = options
+  const thinning =
+    declare === undefined || maxBytes === undefined
+      ? undefined
+      : createThinning({
+          queue,
+          journal,
+          declarations,
+          maxBytes,
+          utc,
+          declare: (contentType, payload) => {
+            const { seq, hash: prev, withheld } = head
+            put(declare({ seq: seq + 1, prev, withheld, contentType }, payload))
+            return seq + 1
+          },
+          commit: async () => {
+            await journal.commit()
+            offerCommitted()
+          },
+          mergedUpTo: () => retainAfter ?? Number.MAX_SAFE_INTEGER,
+          free: async () => {
+            cursorSavedMs = Number.NEGATIVE_INFINITY
+            await saveCursor()
+          },
+        })
 
   return {
     get head() {
@@ -426,99 +292,93 @@ export const openOutbox = async (options: OutboxOptions): Promise<Outbox> => {
     commit: async () => {
       await journal.commit()
       offerCommitted()
-      thinSoon()
+      thinning?.start()
       // Who writes faster than the past can be thinned waits here, so that the budget holds.
-      if (journal.bytesOnDisk > patientFactor * (options.maxBytes ?? Number.POSITIVE_INFINITY)) await thinning
+      if (journal.bytesOnDisk > patientFactor * (options.maxBytes ?? Number.POSITIVE_INFINITY))
+        await thinning?.done
     },
     next: async (signal) => {
       for (;;) {
         signal.throwIfAborted()
-        requeueLate()
-        const found = candidate()
+        const found = queue.take()
         if ('waitMs' in found) {
           await waitFor(Math.min(found.waitMs, receiptTimeoutMs / 4), signal)
           continue
         }
         const { seq, late } = found
-        fresh.delete(seq)
-        backlog.delete(seq)
-        const entry = pending.get(seq)
-        if (entry === undefined) continue
-        const sentMs = now()
-        flying.set(seq, { sentMs })
-        if (late) nextBacklogMs = sentMs + backlogIntervalMs
+        const { index, hash } = queue.get(seq)!
         const kept = unsent.get(seq)
         unsent.delete(seq)
         if (kept !== undefined) return { seq, bytes: kept, backlog: late }
-        const bytes = await journal.get(entry.index)
+        const bytes = await journal.get(index)
         if (bytes === null) {
-          flying.delete(seq)
-          backlog.add(seq)
-          nextBacklogMs = now() + unreadableMs
+          queue.putBack(seq, unreadableMs)
           continue
         }
-        if (bytes !== undefined && equalBytes(envelopeHash(bytes), entry.hash))
-          return { seq, bytes, backlog: late }
-        drop(seq) // damaged on disk since: the journal reports it, the hub sees the gap
+        if (bytes !== undefined && equalBytes(envelopeHash(bytes), hash)) return { seq, bytes, backlog: late }
+        queue.drop(seq) // damaged on disk since: the journal reports it, the hub sees the gap
       }
+    },
+    get: async (seq) => {
+      const place = queue.get(seq) ?? retained.get(seq)
+      const bytes = place && (await journal.get(place.index))
+      return bytes && !equalBytes(envelopeHash(bytes), place!.hash) ? undefined : bytes
+    },
+    retain: (after) => {
+      retainAfter = after
+      for (const seq of retained.keys()) if (after === null || seq <= after) retained.delete(seq)
     },
     settle: async (receipt) => {
       // Before it was read from disk, nobody knows what this receipt is about; the next one says it all again.
       if (!journal.opened) return
       for (const { first, last, head: hash, withheld } of receipt.accepted) {
-        const mine = last === head.seq ? head.hash : pending.get(last)?.hash
+        const mine = last === head.seq ? head.hash : queue.get(last)?.hash
         if (mine !== undefined && !equalBytes(mine, hash)) {
           conflict = last
           continue
         }
         // A disk restored from an older copy: the hub knows envelopes that this outbox has forgotten.
         if (last > head.seq) head = { seq: last, hash, withheld: Math.max(withheld, head.withheld) }
-        for (const seq of pending.keys()) {
+        for (const seq of queue.seqs(first - 1)) {
           if (seq > last) break
-          if (seq < first) continue
-          drop(seq)
+          settled(seq)
           accepted++
         }
       }
       for (const { seq, reason, hash } of receipt.refused) {
-        const entry = pending.get(seq)
-        if (entry === undefined || !equalBytes(entry.hash, hash)) continue
+        const place = queue.get(seq)
+        if (place === undefined || !equalBytes(place.hash, hash)) continue
         lastRefusal = { seq, reason }
         if (refusals[reason].again) continue // stays in flight until its time-out brings it back
-        const bytes = await journal.get(entry.index)
+        const bytes = await journal.get(place.index)
         // While it cannot be put aside it stays where it is, and is refused once more later.
         if (bytes === null || refusedJournal.disk.state !== 'ok') continue
         if (bytes) refusedJournal.append(bytes)
         await refusedJournal.commit()
-        drop(seq)
+        settled(seq)
         refusedCount++
       }
       await saveCursor()
       wake?.()
     },
     requeue: () => {
-      const again = [...flying.keys(), ...fresh, ...backlog].sort((a, b) => a - b)
-      flying.clear()
-      fresh.clear()
-      backlog.clear()
       unsent.clear()
-      for (const seq of again) backlog.add(seq)
+      queue.requeue()
     },
     get status() {
-      const { size } = flying
       const counts = {
-        pending: pending.size,
-        inFlight: size,
+        pending: queue.size,
+        inFlight: queue.inFlight,
         accepted,
         refused: refusedCount,
         held,
         lost,
-        dropped,
+        dropped: thinning?.dropped ?? 0,
       }
       return { ...counts, lastRefusal, conflict, bytesOnDisk: journal.bytesOnDisk, disk: journal.disk }
     },
     [Symbol.asyncDispose]: async () => {
-      await thinning
+      await thinning?.done
       cursorSavedMs = Number.NEGATIVE_INFINITY
       await saveCursor()
       await journal[Symbol.asyncDispose]()

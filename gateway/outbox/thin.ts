@@ -41,9 +41,11 @@ export const declarationOf = (
     const span = spanOf(decoded.envelope, contents.readings)
     fromMs = Math.min(fromMs, span.firstMs)
     toMs = Math.max(toMs, span.lastMs)
-    envelopes.push({ seq, readings: contents.readings.length, withheld: holdPositions(contents.readings) })
+    const withheld = holdPositions(contents.readings) ? 1 : 0
+    envelopes.push({ seq, count: 1, readings: contents.readings.length, withheld })
     hashes.push(hash)
   }
   if (envelopes.length === 0) return undefined
-  return { reason, envelopes, fromMs, toMs, declaredMs, digest: droppedDigest(hashes) }
+  const digest = droppedDigest(hashes)
+  return { reason, envelopes, merged: false, unsigned: 0, fromMs, toMs, declaredMs, digest }
 }

@@ -75,8 +75,18 @@ const scopeOf = (value: CborValue | undefined): BundleScope => {
 
 const stationsOf = (value: CborValue | undefined): BundleStation[] => {
   const stations = list(value, 'the stations').map((item) => {
-    const [id, publicKey] = list(item, 'a station', 2)
-    return { station: station(id, 'a station id'), publicKey: bytesOf(publicKey, 'a public key', 32) }
+    const [id, publicKey, declared, ...more] = list(item, 'a station')
+    if (more.length > 0) fail('a station is a list of two or three')
+    const declarations =
+      declared === undefined
+        ? []
+        : list(declared, 'the declarations').map((bytes) => bytesOf(bytes, 'a declaration'))
+    if (declared !== undefined && declarations.length === 0) fail('the declarations are none')
+    return {
+      station: station(id, 'a station id'),
+      publicKey: bytesOf(publicKey, 'a public key', 32),
+      declarations,
+    }
   })
   for (const [at, { station: id }] of stations.entries())
     if (at > 0 && id <= stations[at - 1]!.station) fail('the stations do not ascend')

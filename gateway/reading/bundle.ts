@@ -15,7 +15,16 @@ export type BundleScope = {
   readonly toMs: number
 }
 
-export type BundleStation = { readonly station: string; readonly publicKey: Uint8Array }
+/**
+ * A station and its key. `declarations` are exact envelopes in which it declares lost what the bundle lacks, ascending by
+ * seq: those from behind the numbers that the bundle reaches, which need no place in a batch, because nobody but the
+ * station could have signed them.
+ */
+export type BundleStation = {
+  readonly station: string
+  readonly publicKey: Uint8Array
+  readonly declarations: readonly Uint8Array[]
+}
 
 /** Where a root is said to be on a chain, and the audit path of this batch's statement under it. */
 export type BundleAnchor = {
@@ -132,8 +141,15 @@ export const encodeBundle = (bundle: Bundle): Uint8Array => {
   const writer = new CborWriter().map(8).int(0).int(bundleVersion).int(1).text(bundle.network).int(2)
   writeScope(writer, bundle.scope)
   writer.int(3).array(bundle.stations.length)
-  for (const { station, publicKey } of bundle.stations)
-    writer.array(2).bytes(idBytes(station)).bytes(publicKey)
+  for (const { station, publicKey, declarations } of bundle.stations) {
+    writer
+      .array(declarations.length > 0 ? 3 : 2)
+      .bytes(idBytes(station))
+      .bytes(publicKey)
+    if (declarations.length === 0) continue
+    writer.array(declarations.length)
+    for (const bytes of declarations) writer.bytes(bytes)
+  }
   writer.int(4).array(bundle.batches.length)
   for (const batch of bundle.batches) writeBatch(writer, batch)
   writeHoles(writer.int(5), bundle.missing)

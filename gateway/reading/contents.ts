@@ -53,7 +53,10 @@ export const profileIn = ({ contentType, payload }: Envelope): Profile | undefin
   return decoded.ok ? decoded.profile : undefined
 }
 
-/** First and last time of an envelope's readings (UTC ms); of one without, when it was declared. */
+/**
+ * First and last time of an envelope's readings (UTC ms). Of one without: when it was declared, or where it declares
+ * readings that never got a number, the time of those: so whoever asks for that time is told.
+ */
 export const spanOf = (
   envelope: Envelope,
   readings: readonly Reading[],
@@ -61,8 +64,10 @@ export const spanOf = (
   if (readings.length === 0) {
     const profile = profileIn(envelope)
     const decoded = decodeDropped(envelope.payload, envelope.seq)
-    const declaredMs = profile?.declaredMs ?? (decoded.ok ? decoded.dropped.declaredMs : 0)
-    return { firstMs: declaredMs, lastMs: declaredMs }
+    if (profile !== undefined) return { firstMs: profile.declaredMs, lastMs: profile.declaredMs }
+    if (!decoded.ok) return { firstMs: 0, lastMs: 0 }
+    const { unsigned, fromMs, toMs, declaredMs } = decoded.dropped
+    return unsigned > 0 ? { firstMs: fromMs, lastMs: toMs } : { firstMs: declaredMs, lastMs: declaredMs }
   }
   let firstMs = Number.POSITIVE_INFINITY
   let lastMs = Number.NEGATIVE_INFINITY

@@ -15,10 +15,12 @@ const sourceNames = Object.keys(clockSources) as ClockSource[]
 
 /**
  * What the signer knew of the time of its readings. With a source, each of them is no more than `errorMs` from the
- * truth, and the source last set the time `ageS` seconds before it, or after it where a reading had to wait for its
- * time. With source `none` nobody vouches: an error of 0 says that nothing is known, a larger one that at least so much
- * is in doubt, as after a jump of the clock; for readings of a boot that never knew its time, it is the interval in
- * which that boot must lie.
+ * truth, as long as nobody moved the system's clock in the minute before the station's first process of the boot looked
+ * at it; and the source last set the time `ageS` seconds before the reading, or after it where that had to wait for its
+ * time. With source `none` nobody vouches: an error of 0 says that nothing is known, as where the process started long
+ * after the last synchronisation and the next has not come yet; a larger one says that at least so much is in doubt, as
+ * after a jump of the clock; for readings of a boot that never knew its time, it is the interval in which that boot must
+ * lie.
  */
 export type Clock = { readonly source: ClockSource; readonly ageS: number; readonly errorMs: number }
 

@@ -1,7 +1,7 @@
 /** From what a driver said about one frame to readings with their sensor's id. */
 import assert from 'node:assert/strict'
 import type { Heard } from '../reading/heard.ts'
-import { idPattern, type Reading, toValues } from '../reading/reading.ts'
+import { idPattern, type Measurement, type Reading, toValues } from '../reading/reading.ts'
 import type { Decoder, Driver, Outcome, Radio, RefusalReason, Settings, Surroundings } from './sensors.ts'
 import { type Outcomes, radioMeasurements, uplinkReader } from './uplink.ts'
 
@@ -47,6 +47,16 @@ const isMoment = (timeMs: number | undefined): timeMs is number =>
 // Of the device itself: a node behind a radio tells a time at which it was somewhere, not that of now.
 const isFix = ({ node, measurements }: Extract<Outcome, { kind: 'reading' }>): boolean =>
   node === undefined && measurements.some(({ quantity, value }) => quantity === 'latitude' && value !== null)
+
+// A frame has a handful of them: looking at each pair is cheaper than a set.
+const hasTwins = (measurements: readonly Measurement[]): boolean =>
+  measurements.length > 16
+    ? new Set(measurements.map(({ quantity }) => quantity)).size < measurements.length
+    : measurements.some(({ quantity }, at) => {
+        for (let before = 0; before < at; before++)
+          if (measurements[before]!.quantity === quantity) return true
+        return false
+      })
 
 /** A decoder whose outcomes may need time: what a script makes of a payload is known when it has run. */
 export type Reader = Omit<Decoder, 'decode'> & {
@@ -120,7 +130,6 @@ export const toReadings = (
     }
     if (outcome.kind !== 'reading' || outcome.measurements.length === 0) continue
     const sensor = outcome.node === undefined ? sensorId : `${sensorId}-${outcome.node}`
-    const names = new Set(outcome.measurements.map(({ quantity }) => quantity))
     if (!idPattern.test(sensor))
       refuse(sensorId, 'layout', `${JSON.stringify(sensor.slice(0, 80))} is no sensor id`)
     else if (signing(sensor))
@@ -129,7 +138,7 @@ export const toReadings = (
         'unsigned',
         `${sensor} is a node that signs, and this is not signed: anybody may have sent it`,
       )
-    else if (names.size < outcome.measurements.length) refuse(sensor, 'layout', 'a quantity is there twice')
+    else if (hasTwins(outcome.measurements)) refuse(sensor, 'layout', 'a quantity is there twice')
     else {
       const own = isMoment(outcome.timeMs)
         ? { ownMs: outcome.timeMs, backlog: outcome.backlog ?? false, isFix: isFix(outcome) }

@@ -22,12 +22,11 @@ type Written = readonly [target: Target, text: string]
 
 const reading = (written: readonly Written[]): Outcome => {
   const measurements: Measurement[] = []
-  const seen = new Set<string>()
   for (const [target, text] of written) {
     const measurement = measured(target, text)
     if (!measurement) return refused('layout', `${target.quantity} is ${quoted(text)}, which is no number`)
-    if (seen.has(target.quantity)) return refused('layout', `${target.quantity} is there twice`)
-    seen.add(target.quantity)
+    if (measurements.some(({ quantity }) => quantity === target.quantity))
+      return refused('layout', `${target.quantity} is there twice`)
     measurements.push(measurement)
   }
   return { kind: 'reading', measurements }
@@ -57,10 +56,11 @@ const named = (
   names: Names,
   text: string,
 ): Outcome => {
-  const written = pairs.flatMap(([name, value]): Written[] => {
+  const written: Written[] = []
+  for (const [name, value] of pairs) {
     const target = names.get(name) ?? targetOf(name)
-    return target ? [[target, value]] : []
-  })
+    if (target) written.push([target, value])
+  }
   if (written.length === 0) return refused('unknown', `no known name in ${quoted(text)}; see setting "names"`)
   return reading(written)
 }

@@ -74,10 +74,11 @@ export const measured = (target: Target, written: string): Measurement | undefin
   const name = target.quantity
   const absent = (reason: Absence): Measurement => ({ quantity: name, value: null, absent: reason })
   const text = written.trim()
-  if (nothings.has(text.toLowerCase())) return absent('no-data')
-  if (notNumbers.test(text)) return absent('not-a-number')
   const match = number.exec(text)
-  if (!match) return undefined
+  if (!match) {
+    if (nothings.has(text.toLowerCase())) return absent('no-data')
+    return notNumbers.test(text) ? absent('not-a-number') : undefined
+  }
   const { unit } = quantity(name)
   const said = match[2]!.trim()
   if (said !== '' && said !== unit && !spellings[unit]?.includes(said)) return undefined

@@ -1,15 +1,18 @@
 /**
  * From readings to signed envelopes: collects what belongs together, seals it, and hands it to the outbox. What is not
  * sealed yet is in memory alone: a SIGKILL or a power cut loses up to `maxAgeMs` (5 s unless told) of readings, and what
- * is held while the disk is away. They have no sequence number yet, so no hole shows in the chain.
+ * is held while the disk is away. They have no sequence number yet, so no hole shows in the chain. What memory had no
+ * room for is declared in the chain when the disk is back, ahead of what was held.
  */
 import { envelopeBounds } from '../reading/cbor.ts'
 import type { Signer } from '../reading/cose.ts'
+import { droppedContentType, encodeDropped } from '../reading/dropped.ts'
 import { type Clock, signEnvelope } from '../reading/envelope.ts'
-import { encodeHeard, type Heard, type HeardFrame, heardContentType, openHeard } from '../reading/heard.ts'
+import { encodeHeard, type Heard, heardContentType } from '../reading/heard.ts'
+import { type Item, isHeard, type Lane, laneOf, lanes, openedFrame, readingsIn } from '../reading/lane.ts'
 import { encodeReadings, readingsContentType } from '../reading/payload.ts'
-import { quantityCoded } from '../reading/quantity.ts'
 import type { Reading } from '../reading/reading.ts'
+import { createLost } from './lost.ts'
 
 /** When an envelope is closed: whichever comes first. */
 export type SealLimits = { readonly maxReadings: number; readonly maxAgeMs: number }
@@ -43,31 +46,8 @@ export type Sealer = {
    * node's last here, as when a second radio was slower to hand it on: no hub would take what it is in.
    */
   addHeard(frame: Heard): Promise<boolean>
-  /** Seals what is open and waits until it is on disk. */
-  flush(): Promise<void>
-}
-
-/** What goes into an envelope: a reading of the station's own, or a frame that a node signed itself. */
-type Item = Reading | Heard
-
-const isHeard = (item: Item): item is Heard => 'sign1' in item
-
-/** Which envelopes an item may share: one holds readings or frames, and what is private is not with what is sold. */
-type Lane = 'private' | 'open' | 'private-frames' | 'frames'
-
-const isPrivate = ({ values }: Reading): boolean =>
-  values.some((value) => quantityCoded(value.quantity)?.private)
-
-const openedFrame = (item: Heard): HeardFrame => {
-  const opened = openHeard(item)
-  if (!opened.ok) throw new Error(`a frame that was verified cannot be read: ${opened.detail}`)
-  return opened.frame
-}
-
-/** Positions are private and go into envelopes of their own, so that no envelope a buyer gets ever holds one. */
-const laneOf = (item: Item): Lane => {
-  if (!isHeard(item)) return isPrivate(item) ? 'private' : 'open'
-  return openedFrame(item).readings.some(isPrivate) ? 'private-frames' : 'frames'
+  /** Seals what is open and waits until it is on disk; false where the disk did not take all of it yet. */
+  flush(): Promise<boolean>
 }
 
 const privateLanes: ReadonlySet<Lane> = new Set(['private', 'private-frames'])
@@ -87,17 +67,19 @@ const contentsOf = (
 }
 
 /**
- * A sealer for one station. `clock` answers what an envelope declares about the time of the readings it is handed.
+ * A sealer for one station. `clock` answers what an envelope declares about the time of the readings and frames it is handed.
  * Timers are handed in by `after`, which returns how to cancel; `failed` hears of a commit that failed in a timer.
  */
 export const createSealer = (deps: {
   readonly signer: Signer
   readonly network: string
   readonly chain: Chain
-  readonly clock: (readings: readonly Reading[]) => Clock
+  readonly clock: (items: readonly Item[]) => Clock
   readonly limits?: SealLimits
   /** Readings held while the disk is away, at most; 20,000 unless told. */
   readonly maxHeld?: number
+  /** UTC in ms, for the time of a declaration. */
+  readonly utc?: () => number
   readonly after?: (ms: number, run: () => void) => () => void
   readonly failed: (error: unknown) => void
 }): Sealer => {
@@ -135,7 +117,7 @@ export const createSealer = (deps: {
     const head = {
       seq: seq + 1,
       prev: hash,
-      clock: deps.clock(readings.filter((item): item is Reading => !isHeard(item))),
+      clock: deps.clock(readings),
       withheld: withheld + (privateLanes.has(lane) ? 1 : 0),
       contentType: contents.contentType,
     }
@@ -146,7 +128,8 @@ export const createSealer = (deps: {
   let lastCommit: Promise<void> = Promise.resolve()
   const mostHeld = deps.maxHeld ?? maxHeld
   let held: Item[] = []
-  let lost = 0
+  const lost = createLost()
+  const utc = deps.utc ?? Date.now
   let resuming: Promise<void> | undefined
 
   /** Keeps readings unsigned. Where there is no room, every second of the older half goes: the past gets coarser. */
@@ -154,25 +137,41 @@ export const createSealer = (deps: {
     for (const reading of readings) held.push(reading)
     while (held.length > mostHeld) {
       const half = Math.ceil(held.length / 2)
-      const before = held.length
-      held = held.filter((_, at) => at >= half || at % 2 === 1)
-      lost += before - held.length
+      const goes = (at: number): boolean => at < half && at % 2 === 0
+      for (const [at, item] of held.entries()) if (goes(at)) lost.add(readingsIn(item))
+      held = held.filter((_, at) => !goes(at))
     }
-    deps.chain.holding?.(held.length, lost)
+    deps.chain.holding?.(held.length, lost.count)
+  }
+
+  /** Says in the chain what memory had no room for. */
+  const declareLost = (): void => {
+    const dropped = lost.take(utc())
+    if (dropped === undefined) return
+    const { seq, hash, withheld } = deps.chain.head
+    const head = {
+      seq: seq + 1,
+      prev: hash,
+      clock: deps.clock([]),
+      withheld,
+      contentType: droppedContentType,
+    }
+    deps.chain.append(signEnvelope(head, encodeDropped(dropped), deps.network, deps.signer))
   }
 
   const writable = (): boolean => deps.chain.writable ?? true
 
   /** Seals what was held, envelope by envelope, as long as the disk takes it. */
   const resume = async (): Promise<void> => {
+    if (writable()) declareLost()
     while (held.length > 0 && writable()) {
       const taken = held.slice(0, limits.maxReadings)
       held = held.slice(taken.length)
-      for (const lane of ['open', 'private', 'frames', 'private-frames'] as const) {
+      for (const lane of lanes) {
         const readings = taken.filter((reading) => laneOf(reading) === lane)
         if (readings.length > 0) seal(readings, lane)
       }
-      deps.chain.holding?.(held.length, lost)
+      deps.chain.holding?.(held.length, lost.count)
       await deps.chain.commit()
     }
   }
@@ -233,6 +232,7 @@ export const createSealer = (deps: {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming
       await lastCommit
+      return held.length === 0 && writable()
     },
   }
 }

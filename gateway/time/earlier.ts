@@ -17,6 +17,23 @@ const boundsOf = ({ fix }: Boot): Bounds | undefined => {
 
 const length = ({ lastMs }: Boot): number => lastMs
 
+/** The nearest boots before and after it whose time is vouched for, by their place; -1 where there is none. */
+const around = (
+  boots: readonly Boot[],
+  here: number,
+): { readonly before: number; readonly after: number } => ({
+  before: boots.slice(0, here).findLastIndex((one) => boundsOf(one) !== undefined),
+  after: boots.findIndex((one, at) => at > here && boundsOf(one) !== undefined),
+})
+
+/** Whether all that is missing to bound a boot's time is a later one whose time is vouched for. */
+export const lacksLater = (boots: readonly Boot[], id: string): boolean => {
+  const here = boots.findIndex((one) => one.id === id)
+  if (here === -1 || boots[here]!.fix !== undefined) return false
+  const { before, after } = around(boots, here)
+  return before !== -1 && after === -1
+}
+
 /**
  * UTC of moments of the boots, newest last. A boot with a fix has it from there. One without lies, whole, after the
  * last one before it whose time is vouched for, and before the next one: its readings get the middle of where it can
@@ -38,8 +55,7 @@ export const earlierTimes = (boots: readonly Boot[]): ((id: string, atMs: number
       }
     }
     const here = boots.indexOf(boot)
-    const before = boots.slice(0, here).findLastIndex((one) => boundsOf(one) !== undefined)
-    const after = boots.findIndex((one, at) => at > here && boundsOf(one) !== undefined)
+    const { before, after } = around(boots, here)
     if (before === -1 || after === -1) return undefined
     const drift = 1 + driftRate
     // At least so much time went by in the boots between, as far as is known of them.

@@ -32,6 +32,11 @@ const rtcAgreesMs = 2_500
 // the leap seconds of its almanac at first: it has to say the same for some time.
 const gnss = { count: 5, spanMs: 10_000, agreeMs: 2_000, latencyMs: 500, errorMs: 1_500 } as const
 
+// Between a synchronisation and the first look of a boot anybody may have moved the clock, and nothing tells. What is no
+// older than this at the first look is taken on trust: a station starts when the time is there. After longer nobody
+// vouches, until the next one: 17 minutes with chrony, 34 with timesyncd at most, and no reading waits for it.
+const freshMs = 60_000
+
 /** After so many synchronisations in a row, what was signed before them is no argument against them. */
 const convincing = 3
 
@@ -58,8 +63,9 @@ export type Estimate = {
 }
 
 /**
- * An estimate for one boot. `saved` and `syncedMs` are what an earlier process of this boot had; without them, how the clock stands at
- * the first look is taken for how it stood at the newest synchronisation. `newestMs` is the newest UTC that
+ * An estimate for one boot. `saved` and `syncedMs` are what an earlier process of this boot had. Without them, how the
+ * clock stands at the first look is taken for how it stood at the newest synchronisation, where that is a minute old at
+ * most; where it is older, nobody vouches before the next one. `newestMs` is the newest UTC that
  * was vouched for in earlier boots: a clock that nobody vouches for and that stands before it is wrong, and even a
  * vouched one declares how far it lies before it.
  */
@@ -75,6 +81,8 @@ export const createEstimate = (known: {
   let askedMs = lookedMs
   let crowdedMs = Number.NEGATIVE_INFINITY
   let lastSyncedMs = known.syncedMs
+  let firstMs = known.saved === undefined ? undefined : Number.NEGATIVE_INFINITY
+  let staleSyncedMs: number | undefined
   let syncs = 0
   let jumps = 0
   let lastJumpMs: number | null = null
@@ -98,10 +106,12 @@ export const createEstimate = (known: {
     fix = next
   }
 
-  const errorAt = (of: Fix, atMs: number): number => {
-    if (of.source === 'none') return Math.max(doubtMs(), atMs < declared.untilMs ? declared.ms : 0)
-    return errorOf(of, atMs) + doubtMs()
-  }
+  /** The same, where nobody vouches also for a day after it was followed. */
+  const doubtAt = (atMs: number): number =>
+    fix?.source === 'none' ? Math.max(doubtMs(), atMs < declared.untilMs ? declared.ms : 0) : doubtMs()
+
+  const errorAt = (of: Fix, atMs: number): number =>
+    (of.source === 'none' ? 0 : errorOf(of, atMs)) + doubtAt(atMs)
 
   const at = (atMs: number): Stamp | undefined => {
     if (fix === undefined) return undefined
@@ -141,6 +151,10 @@ export const createEstimate = (known: {
     const good = fits.at(-1)
     if (good === undefined || !isPlausible(sync.syncedMs) || crowdedMs > sinceMs) return
     const momentMs = sync.syncedMs - good.systemMs
+    if (momentMs < firstMs! - freshMs) {
+      staleSyncedMs = sync.syncedMs
+      return
+    }
     const moves = standings.slice(1).filter(({ seenMs }) => seenMs >= sinceMs)
     const unclearMs = Math.max(
       moves.length > 0 ? slackMs : 0,
@@ -171,6 +185,7 @@ export const createEstimate = (known: {
     const { atMs, systemUtcMs } = seen
     const systemMs = systemUtcMs - atMs
     const before = standing()
+    firstMs ??= atMs
     if (before !== undefined && Math.abs(systemMs - before) >= stepMs) {
       jumps += 1
       lastJumpMs = Math.round(systemMs - before)
@@ -203,8 +218,10 @@ export const createEstimate = (known: {
       slewMs: 0,
     }
     if (fix === undefined) {
-      // A synchronisation that does not fit how the clock stands is as good as none: the next one is awaited.
-      if (!seen.awaited && seen.ntp === undefined) take(none)
+      // A synchronisation that does not fit how the clock stands is as good as none: the next one is awaited. One from
+      // long before the first look fits, and only that nobody saw what was since is against it.
+      const isStale = seen.ntp !== undefined && seen.ntp.syncedMs === staleSyncedMs
+      if (!seen.awaited && (seen.ntp === undefined || isStale)) take(none)
     } else if (doubtMs() >= stepMs && atMs - jumpedAtMs >= followMs) {
       declared = { ms: doubtMs(), untilMs: atMs + declareMs }
       take(none)
@@ -251,7 +268,17 @@ export const createEstimate = (known: {
       const stamp = at(atMs)
       const source: ClockSource | null = stamp?.clock.source ?? null
       const { errorMs, ageS } = stamp?.clock ?? { errorMs: 0, ageS: 0 }
-      return { known: stamp !== undefined, source, errorMs, ageS, jumps, lastJumpMs, sinceMs }
+      const doubt = doubtAt(atMs)
+      return {
+        known: stamp !== undefined,
+        source,
+        errorMs,
+        ageS,
+        jumps,
+        doubtMs: doubt < stepMs ? 0 : Math.round(doubt),
+        lastJumpMs,
+        sinceMs,
+      }
     },
   }
 }

@@ -1,5 +1,6 @@
 /** Time: what a station knows of UTC, told for moments of a clock that never jumps. */
 import type { Clock, ClockSource } from '../reading/envelope.ts'
+import type { Heard } from '../reading/heard.ts'
 import type { Reading } from '../reading/reading.ts'
 
 /**
@@ -37,6 +38,12 @@ export type Seen = {
   readonly backlog?: boolean
 }
 
+/** A frame that a node signed itself, and when it was received; its time of receipt in UTC says nothing yet. */
+export type SeenFrame = { readonly frame: Heard; readonly atMs: number }
+
+/** What comes from devices and is to be signed, once the time is known. */
+export type Unsigned = Seen | SeenFrame
+
 /** How a station's time is. Counters start at zero when the process starts. */
 export type TimeStatus = {
   readonly known: boolean
@@ -47,6 +54,8 @@ export type TimeStatus = {
   readonly ageS: number
   /** How often the system's clock was moved by more than it drifts. */
   readonly jumps: number
+  /** How far the system's clock was moved away from the time as known, where that is a step nobody has confirmed; else 0. */
+  readonly doubtMs: number
   /** How far the last time; negative is back. */
   readonly lastJumpMs: number | null
   /** UTC since when the time is known by this source. */

@@ -1,20 +1,24 @@
 /** The stage between devices and sealer: each reading gets its time, or waits on disk until there is one. */
 import type { Clock } from '../reading/envelope.ts'
-import { quantityCoded } from '../reading/quantity.ts'
+import type { Heard } from '../reading/heard.ts'
+import { type Item, laneOf, lanes } from '../reading/lane.ts'
 import type { Reading } from '../reading/reading.ts'
 import type { Sealer } from '../sign/sign.ts'
-import { earliestMs, type Seen, type Stamp, type TimeStatus } from './time.ts'
+import { countOf, itemOf } from './record.ts'
+import { earliestMs, type Seen, type Stamp, type TimeStatus, type Unsigned } from './time.ts'
 import type { Timekeeper } from './timekeeper.ts'
-import type { Untimed } from './untimed.ts'
+import type { Untimed, Verdict } from './untimed.ts'
 
 /** How it is with time, and with the readings that want some. */
 export type TimedStatus = TimeStatus & {
-  /** Readings that wait for their time. */
+  /** Readings that wait for their time, those in frames that nodes signed included, as in the other counts. */
   readonly waiting: number
   /** Readings that were thinned out while they waited, since the disk was first used. */
   readonly thinned: number
   /** Readings since the start of which nothing tells the time, or for which neither disk nor memory had room. */
   readonly dropped: number
+  /** Readings of an earlier boot, and all after them, wait for somebody to vouch for the time of this one. */
+  readonly lacksSource: boolean
 }
 
 /** When what waits goes to disk: whichever comes first, as with envelopes. */
@@ -26,12 +30,10 @@ export type Timed = {
    * by a receiver that has a fix.
    */
   take(seen: Seen, isFix?: boolean): Promise<void> | undefined
-  /** What an envelope with these readings declares; of now, where there are none. */
-  clock(readings?: readonly Reading[]): Clock
-  /** False while readings wait: nothing else may be signed then, for records are counted against envelopes. */
-  readonly isDirect: boolean
-  /** Hands in what is to be done once, when the time is known and no reading waits for it. */
-  whenDirect(run: () => void): void
+  /** The same for a frame that a node signed itself. */
+  takeFrame(frame: Heard, atMs: number): Promise<void> | undefined
+  /** What an envelope with these declares; of now, where there are none. */
+  clock(items?: readonly Item[]): Clock
   /** Puts on disk what waits in memory; nothing is signed any more. */
   close(): Promise<void>
   readonly status: TimedStatus
@@ -64,16 +66,19 @@ const leastOf = (clocks: readonly Clock[]): Clock =>
     errorMs: Math.max(worst.errorMs, one.errorMs),
   }))
 
-/** A reading with its time, and what is known of that; only the reading is signed. */
-type Stamped = Reading & { readonly clock: Clock }
+/** An item with its time, and what is known of that; only the item is signed. */
+type Stamped<T extends Item> = T & { readonly clock: Clock }
 
-const isStamped = (reading: Reading): reading is Stamped => 'clock' in reading
-
-const isPrivate = ({ reading }: Seen): boolean =>
-  reading.values.some(({ quantity }) => quantityCoded(quantity)?.private === true)
+const isStamped = (item: Item): item is Stamped<Item> => 'clock' in item
 
 // A disk that did not take an envelope, or did not give a record, is asked again.
 const retryMs = 10_000
+// An envelope that is in memory for want of the disk is looked after so often.
+const flushMs = 1_000
+
+// Where no NTP client is seen at first, one may speak up later, and then an earlier boot's readings have a time. In a
+// steady state systemd-timesyncd asks every 2048 s; whoever has not spoken by then is not there.
+const patienceMs = 40 * 60_000
 
 /** Readings in memory while the disk takes nothing, at most. */
 const maxHeld = 20_000
@@ -103,17 +108,19 @@ export const createTimed = ({
 }): Timed => {
   const newest = new Map<string, { boot: string; atMs: number; utcMs: number }>()
   let newestSensor: string | undefined
-  let buffer: Seen[] = []
+  let buffer: Unsigned[] = []
   let cancel: (() => void) | undefined
   let putting: Promise<void> = Promise.resolve()
   let onTheWay = 0
   let closing = false
   let cancelRetry: (() => void) | undefined
+  let endPause: (() => void) | undefined
   let dropped = 0
   // What waits goes first: until nothing does, everything waits.
   let direct = untimed.waiting === 0
   let draining: Promise<void> | undefined
-  let waiters: (() => void)[] = []
+  const startedMs = timekeeper.steadyMs()
+  let lacksSource = false
 
   for (const [boot, lastMs] of untimed.boots) timekeeper.lasted(boot, lastMs)
 
@@ -143,7 +150,7 @@ export const createTimed = ({
     return { utcMs, clock }
   }
 
-  const stamped = (seen: Seen, boot: string, received: Stamp): Stamped => {
+  const stamped = (seen: Seen, boot: string, received: Stamp): Stamped<Reading> => {
     const { reading, atMs } = seen
     const own = believedMs(seen, received)
     const { utcMs, clock } =
@@ -155,26 +162,27 @@ export const createTimed = ({
   }
 
   const holdLess = (): void => {
-    const before = buffer.length
-    const half = before >> 1
+    const before = countOf(buffer)
+    const half = buffer.length >> 1
     buffer = buffer.filter((_, at) => at >= half || at % 2 === 1)
-    dropped += before - buffer.length
+    dropped += before - countOf(buffer)
   }
 
-  /** Puts on disk what waits by now. One record is of one kind, so that it becomes one envelope. */
+  /** Puts on disk what waits by now. One record is of one lane, so that it is signed in its order. */
   const putAll = async (): Promise<void> => {
     const taken = buffer
     buffer = []
-    onTheWay += taken.length
-    const left: Seen[] = []
+    const count = countOf(taken)
+    onTheWay += count
+    const left: Unsigned[] = []
     for (let at = 0; at < taken.length; at += limits.maxReadings) {
       const some = taken.slice(at, at + limits.maxReadings)
-      for (const kind of [false, true]) {
-        const alike = some.filter((seen) => isPrivate(seen) === kind)
+      for (const lane of lanes) {
+        const alike = some.filter((one) => laneOf(itemOf(one)) === lane)
         if (alike.length > 0 && !(await untimed.put(timekeeper.boot, alike))) left.push(...alike)
       }
     }
-    onTheWay -= taken.length
+    onTheWay -= count
     if (left.length === 0) return
     buffer = [...left, ...buffer]
     wait()
@@ -202,28 +210,50 @@ export const createTimed = ({
 
   // An envelope declares the least of what is known of its readings: it holds those of one source.
   let source: Clock['source'] | undefined
-  const sign = (seen: Seen, boot: string, received: Stamp): Promise<void> | undefined => {
-    if (source !== undefined && source !== received.clock.source) return signApart(seen, boot, received)
+  const sign = (one: Unsigned, boot: string, received: Stamp): Promise<void> | undefined => {
+    if (source !== undefined && source !== received.clock.source) return signApart(one, boot, received)
     source = received.clock.source
-    return seal.add(stamped(seen, boot, received))
+    return 'reading' in one ? seal.add(stamped(one, boot, received)) : signFrame(one.frame, received)
   }
-  const signApart = async (seen: Seen, boot: string, received: Stamp): Promise<void> => {
+  const signFrame = async (heard: Heard, { utcMs, clock }: Stamp): Promise<void> => {
+    const frame: Stamped<Heard> = { ...heard, receivedMs: utcMs, clock }
+    await seal.addHeard(frame)
+  }
+  const signApart = async (one: Unsigned, boot: string, received: Stamp): Promise<void> => {
     await seal.flush()
-    source = received.clock.source
-    await seal.add(stamped(seen, boot, received))
+    source = undefined
+    await sign(one, boot, received)
   }
 
-  const signRecord = async (boot: string, seen: readonly Seen[]) => {
+  /** Until all that was signed is on disk; false where the station ends before. */
+  const flushed = async (): Promise<boolean> => {
+    while (!(await seal.flush())) {
+      if (closing) return false
+      await new Promise<void>((resolve) => {
+        const cancel = after(flushMs, resolve)
+        endPause = () => {
+          cancel()
+          resolve()
+        }
+      })
+    }
+    return true
+  }
+
+  const signRecord = async (boot: string, seen: readonly Unsigned[]): Promise<Verdict> => {
     if (closing || !writable()) return 'stays'
     const first = timekeeper.of(boot, seen[0]!.atMs)
+    const patient = timekeeper.steadyMs() - startedMs < patienceMs
+    lacksSource = first === undefined && patient && timekeeper.lacksSource(boot)
+    if (lacksSource) return 'stays'
     if (first === undefined) {
-      dropped += seen.length
-      log(`${seen.length} readings are dropped: nothing bounds the time of the boot they were received in`)
+      const count = countOf(seen)
+      dropped += count
+      log(`${count} readings are dropped: nothing bounds the time of the boot they were received in`)
       return 'dropped'
     }
     for (const one of seen) await sign(one, boot, timekeeper.of(boot, one.atMs) ?? first)
-    await seal.flush()
-    return 'signed'
+    return (await flushed()) ? 'signed' : 'unsure'
   }
 
   /** Signs all that waits, what comes meanwhile included; from then on nothing waits any more. */
@@ -234,9 +264,6 @@ export const createTimed = ({
       const all = untimed.waiting === 0 || (await untimed.drain(signRecord))
       if (all && buffer.length + onTheWay + untimed.waiting === 0) {
         direct = true
-        const waited = waiters
-        waiters = []
-        for (const run of waited) run()
       } else if ((!all || !untimed.writable) && !closing) {
         cancelRetry = after(retryMs, start)
         return
@@ -252,34 +279,32 @@ export const createTimed = ({
   }
   if (!direct) timekeeper.whenKnown(start)
 
+  const accept = (one: Unsigned): Promise<void> | undefined => {
+    const received = direct ? timekeeper.at(one.atMs) : undefined
+    if (received !== undefined) return sign(one, timekeeper.boot, received)
+    if (direct) {
+      direct = false
+      timekeeper.whenKnown(start)
+    }
+    buffer.push(one)
+    wait()
+    return buffer.length >= limits.maxReadings ? put() : undefined
+  }
+
   return {
     take: (seen, isFix = false) => {
       if (isFix && seen.ownMs !== undefined) timekeeper.gnss(seen.ownMs, seen.atMs)
-      const received = direct ? timekeeper.at(seen.atMs) : undefined
-      if (received !== undefined) return sign(seen, timekeeper.boot, received)
-      if (direct) {
-        direct = false
-        timekeeper.whenKnown(start)
-      }
-      buffer.push(seen)
-      wait()
-      return buffer.length >= limits.maxReadings ? put() : undefined
+      return accept(seen)
     },
-    clock: (readings = []) => {
-      const said = readings.flatMap((reading) => (isStamped(reading) ? reading.clock : []))
+    takeFrame: (frame, atMs) => accept({ frame, atMs }),
+    clock: (items = []) => {
+      const said = items.flatMap((item) => (isStamped(item) ? item.clock : []))
       return said.length > 0 ? leastOf(said) : timekeeper.clock()
     },
-    get isDirect() {
-      return direct
-    },
-    whenDirect: (run) =>
-      timekeeper.whenKnown(() => {
-        if (direct) run()
-        else waiters.push(run)
-      }),
     close: async () => {
       closing = true
       cancelRetry?.()
+      endPause?.()
       await put()
       cancel?.()
       await putting
@@ -288,9 +313,10 @@ export const createTimed = ({
     get status() {
       return {
         ...timekeeper.status,
-        waiting: untimed.waiting + buffer.length + onTheWay,
+        waiting: untimed.waiting + countOf(buffer) + onTheWay,
         thinned: untimed.thinned,
         dropped,
+        lacksSource,
       }
     },
   }

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { readNote, writeNote } from '../journal/note.ts'
 import type { Clock } from '../reading/envelope.ts'
-import { type Boot, earlierTimes } from './earlier.ts'
+import { type Boot, earlierTimes, lacksLater } from './earlier.ts'
 import { createEstimate, type NtpSync } from './estimate.ts'
 import { bothClocks, type Machine } from './system.ts'
 import { driftRate, type Fix, isPlausible, type Stamp, stepMs, type TimeStatus } from './time.ts'
@@ -28,6 +28,8 @@ export type Timekeeper = AsyncDisposable & {
   readonly at: (atMs: number) => Stamp | undefined
   /** UTC of a moment of this boot or of an earlier one; undefined where nothing bounds it. */
   readonly of: (boot: string, atMs: number) => Stamp | undefined
+  /** Whether an earlier boot's time would be bounded if somebody vouched for this one's. */
+  readonly lacksSource: (boot: string) => boolean
   /** For what is not signed: UTC as far as known, otherwise by the system's clock. */
   readonly utcMs: () => number
   /** What can be declared of now; source `none` while nothing is known. */
@@ -229,6 +231,10 @@ export const openTimekeeper = async ({
       own.fix = estimate.fix
       own.lastMs = Math.max(own.lastMs, steadyMs())
       return earlierTimes(boots)(id, atMs)
+    },
+    lacksSource: (id) => {
+      own.fix = estimate.fix
+      return id !== boot && lacksLater(boots, id)
     },
     utcMs: () => estimate.at(steadyMs())?.utcMs ?? machine.utcMs(),
     clock: () => at(steadyMs())?.clock ?? { source: 'none', ageS: 0, errorMs: 0 },

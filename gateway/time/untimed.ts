@@ -3,96 +3,21 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readNote, writeNote } from '../journal/note.ts'
 import type { Lasting } from '../outbox/lasting.ts'
-import { decodeReadings, encodeReadings } from '../reading/payload.ts'
-import type { Reading } from '../reading/reading.ts'
-import type { Seen } from './time.ts'
+import type { Outbox } from '../outbox/outbox.ts'
+import { readingsOf } from '../reading/contents.ts'
+import { decodeDropped, droppedContentType } from '../reading/dropped.ts'
+import { decodeEnvelope } from '../reading/envelope.ts'
+import { decodeUntimed, encodeUntimed, type Head, headOf, thinnedPair, without } from './record.ts'
+import type { Unsigned } from './time.ts'
 
 /**
- * A record: 1 byte version; 16 bytes boot id; u16 count; f64 latest moment; u16 length, and so many bytes of readings
- * payload whose times are moments; then, where any has a time of its device's, an f64 of it for each, NaN for none,
- * negative where the device keeps a backlog. Big endian.
+ * What is to be done with a record: it was signed and is on disk, it is dropped, or it stays and so do all after it.
+ * `unsure`: some of it may have been signed, and is not on disk.
  */
-const version = 1
-const headBytes = 29
-/** One record becomes one envelope: it must fit with header and signature. */
-const maxPayloadBytes = 6 * 1024
+export type Verdict = 'signed' | 'dropped' | 'stays' | 'unsure'
 
-const bootBytes = (boot: string): Buffer => {
-  const bytes = Buffer.from(boot.replaceAll('-', ''), 'hex')
-  if (bytes.length !== 16) throw new Error(`a boot is named by a UUID, not ${boot}`)
-  return bytes
-}
-
-const bootName = (bytes: Uint8Array): string =>
-  Buffer.from(bytes)
-    .toString('hex')
-    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
-
-const seriesOf = ({ sensor, model, values }: Reading): string =>
-  `${sensor} ${model} ${values.map(({ quantity }) => quantity).join()}`
-
-/** Records of readings received in one boot, each with as many as fit. */
-export const encodeUntimed = (boot: string, all: readonly Seen[]): Uint8Array[] => {
-  if (all.length === 0) return []
-  // The payload has its readings by series; their own times must stand in the same order.
-  const series = Map.groupBy(all, ({ reading }) => seriesOf(reading))
-  const seen = [...series.values()].flat()
-  const payload = encodeReadings(seen.map(({ reading, atMs }) => ({ ...reading, timeMs: Math.round(atMs) })))
-  if (payload.length > maxPayloadBytes && all.length > 1) {
-    const half = all.length >> 1
-    return [...encodeUntimed(boot, all.slice(0, half)), ...encodeUntimed(boot, all.slice(half))]
-  }
-  const hasOwn = seen.some(({ ownMs }) => ownMs !== undefined)
-  const record = Buffer.alloc(headBytes + payload.length + (hasOwn ? 8 * seen.length : 0))
-  record.writeUInt8(version, 0)
-  bootBytes(boot).copy(record, 1)
-  record.writeUInt16BE(seen.length, 17)
-  record.writeDoubleBE(Math.max(...seen.map(({ atMs }) => atMs)), 19)
-  record.writeUInt16BE(payload.length, 27)
-  record.set(payload, headBytes)
-  if (hasOwn)
-    for (const [at, { ownMs = Number.NaN, backlog }] of seen.entries())
-      record.writeDoubleBE(backlog ? -ownMs : ownMs, headBytes + payload.length + 8 * at)
-  return [record]
-}
-
-type Head = { readonly boot: string; readonly count: number; readonly lastMs: number }
-
-const headOf = (record: Uint8Array): Head | undefined => {
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
-  if (bytes.length < headBytes || bytes[0] !== version) return undefined
-  return {
-    boot: bootName(bytes.subarray(1, 17)),
-    count: bytes.readUInt16BE(17),
-    lastMs: bytes.readDoubleBE(19),
-  }
-}
-
-/** The readings of a record, in the order they were received; undefined where it is not one of ours. */
-export const decodeUntimed = (
-  record: Uint8Array,
-): { readonly boot: string; readonly seen: readonly Seen[] } | undefined => {
-  const head = headOf(record)
-  if (head === undefined) return undefined
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
-  const end = headBytes + bytes.readUInt16BE(27)
-  const decoded = decodeReadings(bytes.subarray(headBytes, end))
-  if (!decoded.ok || decoded.readings.length !== head.count) return undefined
-  const hasOwn = bytes.length > end
-  if (bytes.length !== end + (hasOwn ? 8 * head.count : 0)) return undefined
-  const seen = decoded.readings.map((reading, at): Seen => {
-    const own = hasOwn ? bytes.readDoubleBE(end + 8 * at) : Number.NaN
-    return {
-      reading,
-      atMs: reading.timeMs,
-      ...(Number.isNaN(own) ? {} : { ownMs: Math.abs(own), backlog: own < 0 }),
-    }
-  })
-  return { boot: head.boot, seen: seen.sort((a, b) => a.atMs - b.atMs) }
-}
-
-/** What is to be done with a record: it was signed, it is dropped, or it stays and so do all after it. */
-export type Verdict = 'signed' | 'dropped' | 'stays'
+/** The chain that records are signed into: after a crash it tells which of them had been. */
+export type SignedChain = Pick<Outbox, 'head' | 'writable' | 'get' | 'retain'>
 
 export type Untimed = AsyncDisposable & {
   /** Readings that wait. */
@@ -107,18 +32,22 @@ export type Untimed = AsyncDisposable & {
    * True when they are on disk, or were handed to one that failed just then and get there when it is back. False where
    * the disk takes nothing: they are still the caller's.
    */
-  put(boot: string, seen: readonly Seen[]): Promise<boolean>
+  put(boot: string, seen: readonly Unsigned[]): Promise<boolean>
   /**
    * Hands out what waits, oldest first, one record after the other, until nothing is left (then it answers true) or one
-   * stays. Each record that is signed must be one envelope.
+   * stays. Meanwhile nothing else that holds readings may be signed, and of each record, all in its order.
    */
-  drain(take: (boot: string, seen: readonly Seen[]) => Promise<Verdict>): Promise<boolean>
+  drain(take: (boot: string, seen: readonly Unsigned[]) => Promise<Verdict>): Promise<boolean>
 }
 
-/** `from` is the record that comes next, and `signed` how many envelopes there were then; null before the first is signed. */
+/**
+ * `from` is the record that comes next, of which the first `skip` readings are signed, and `signed` how many envelopes
+ * there were then; null before the first is signed.
+ */
 type Cursor = {
   readonly generation: number
   readonly from: number
+  readonly skip: number
   readonly signed: number | null
   readonly thinned: number
 }
@@ -126,29 +55,37 @@ type Cursor = {
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 const readCursor = (path: string): Cursor => {
-  const { generation, from, signed, thinned } = (readNote(path) ?? {}) as Record<string, unknown>
+  const { generation, from, skip, signed, thinned } = (readNote(path) ?? {}) as Record<string, unknown>
   return isCount(generation) && isCount(from) && isCount(thinned)
-    ? { generation, from, signed: isCount(signed) ? signed : null, thinned }
-    : { generation: 0, from: 0, signed: null, thinned: 0 }
+    ? { generation, from, skip: isCount(skip) ? skip : 0, signed: isCount(signed) ? signed : null, thinned }
+    : { generation: 0, from: 0, skip: 0, signed: null, thinned: 0 }
 }
 
-// A note on disk for each so many records: what was signed since is known by counting envelopes.
+// A note on disk for each so many records: what was signed since is known by counting the readings in envelopes.
 const groupRecords = 20
 
-/** A record of every second reading; what is left of two neighbours of one boot makes one. */
-const thinnedPair = (a: Uint8Array, b: Uint8Array | undefined): { records: Uint8Array[]; lost: number } => {
-  const [first, second] = [decodeUntimed(a), b && decodeUntimed(b)]
-  if (first === undefined) return { records: b ? [b] : [], lost: headOf(a)?.count ?? 0 }
-  if (second === undefined || second.boot !== first.boot) {
-    const kept = first.seen.filter((_, at) => at % 2 === 0)
-    return {
-      records: [...encodeUntimed(first.boot, kept), ...(b ? [b] : [])],
-      lost: first.seen.length - kept.length,
+/**
+ * How many readings each envelope of the chain after `signed` holds, in order; those that were dropped meanwhile are
+ * known from their declaration. What cannot be read at all counts as none: signed again, it is stored once. Null while
+ * the disk cannot be read.
+ */
+const signedSince = async (chain: SignedChain, signed: number): Promise<number[] | null> => {
+  const counts = new Map<number, number>()
+  for (let seq = signed + 1; seq <= chain.head.seq; seq++) {
+    const bytes = await chain.get(seq)
+    if (bytes === null) return null
+    const decoded = bytes && decodeEnvelope(bytes)
+    if (!decoded?.ok) continue
+    const { envelope } = decoded
+    if (envelope.contentType === droppedContentType) {
+      const declared = decodeDropped(envelope.payload, seq)
+      if (declared.ok) for (const one of declared.dropped.envelopes) counts.set(one.seq, one.readings)
+      continue
     }
+    const contents = readingsOf(envelope)
+    if (contents.ok) counts.set(seq, contents.readings.length)
   }
-  const both = [...first.seen, ...second.seen]
-  const kept = both.filter((_, at) => at % 2 === 0)
-  return { records: encodeUntimed(first.boot, kept), lost: both.length - kept.length }
+  return [...counts].flatMap(([seq, count]) => (seq > signed ? [count] : []))
 }
 
 /**
@@ -159,20 +96,20 @@ export const openUntimed = async ({
   directory,
   openLog,
   maxBytes,
-  signed,
+  chain,
   log,
 }: {
   readonly directory: string
   readonly openLog: (directory: string) => Promise<Lasting>
   readonly maxBytes: number
-  /** How many envelopes this station has signed in its life: after a crash it tells which records had been signed. */
-  readonly signed: () => number
+  readonly chain: SignedChain
   readonly log: (message: string) => void
 }): Promise<Untimed> => {
   const cursorPath = join(directory, 'cursor.json')
   let cursor = readCursor(cursorPath)
   const boots = new Map<string, number>()
   let waiting = 0
+  let notedFrom: number | undefined
   let journal: Lasting | undefined
   // One thing at a time: putting, draining and thinning each want the journal for themselves.
   let turn: Promise<unknown> = Promise.resolve()
@@ -196,20 +133,47 @@ export const openUntimed = async ({
     return journal
   }
 
+  // A process that was killed had signed more than it could note; until that is known, nothing more is signed.
+  let isCaughtUp = true
+  const recount = async (held: Lasting): Promise<void> => {
+    waiting = -cursor.skip
+    for (let at = Math.max(held.first, cursor.from); at < held.committed; at++) {
+      const head = headOf((await held.get(at)) ?? new Uint8Array())
+      if (head) note(head)
+    }
+  }
+  const catchUp = async (held: Lasting): Promise<boolean> => {
+    if (isCaughtUp) return true
+    if (!chain.writable || !held.opened) return false
+    const counts = cursor.signed === null ? [] : await signedSince(chain, cursor.signed)
+    if (counts === null) return false
+    let from = Math.max(held.first, cursor.from)
+    let skip = counts.reduce((sum, count) => sum + count, from === cursor.from ? cursor.skip : 0)
+    while (from < held.committed) {
+      const record = await held.get(from)
+      if (record === null) return false
+      const count = (record && headOf(record)?.count) ?? 0
+      if (count > skip) break
+      // What holds nothing of ours is for the next drain.
+      if (skip === 0) break
+      skip -= count
+      from++
+    }
+    cursor = { ...cursor, from, skip: from < held.committed ? skip : 0 }
+    await recount(held)
+    isCaughtUp = true
+    return true
+  }
+
   const there = await readdir(directory).catch(() => [] as string[])
   for (const name of there)
     if (name.startsWith('readings-') && join(directory, name) !== home(cursor.generation))
       await rm(join(directory, name), { recursive: true, force: true })
   if (there.includes(`readings-${cursor.generation}`)) {
     const held = await opened()
-    // A process that was killed had signed so many records more than it could note.
-    const ahead = cursor.signed === null ? 0 : signed() - cursor.signed
-    const from = Math.max(held.first, cursor.from) + Math.max(0, Math.min(ahead, groupRecords))
-    cursor = { ...cursor, from: Math.min(from, held.committed) }
-    for (let at = cursor.from; at < held.committed; at++) {
-      const head = headOf((await held.get(at)) ?? new Uint8Array())
-      if (head) note(head)
-    }
+    chain.retain(cursor.signed)
+    isCaughtUp = false
+    if (!(await catchUp(held))) await recount(held)
   }
 
   /** All that is kept from now on is in another place, and the old one goes. */
@@ -232,14 +196,26 @@ export const openUntimed = async ({
   }
 
   const thin = async (held: Lasting): Promise<void> => {
-    const next = { generation: cursor.generation + 1, from: 0, signed: null, thinned: cursor.thinned }
+    if (!isCaughtUp) return
+    const next = {
+      generation: cursor.generation + 1,
+      from: 0,
+      skip: 0,
+      signed: null,
+      thinned: cursor.thinned,
+    }
     await rm(home(next.generation), { recursive: true, force: true })
     const fresh = await openLog(home(next.generation))
     const from = Math.max(held.first, cursor.from)
     const half = from + ((held.committed - from) >> 1)
     let lost = 0
+    const recordAt = async (at: number): Promise<Uint8Array | undefined> => {
+      const record = (await held.get(at)) ?? undefined
+      const decoded = record && at === from && cursor.skip > 0 ? decodeUntimed(record) : undefined
+      return decoded ? encodeUntimed(decoded.boot, without(decoded.seen, cursor.skip))[0] : record
+    }
     for (let at = from; at < held.committed; at++) {
-      const record = await held.get(at)
+      const record = await recordAt(at)
       if (!record) continue
       if (at >= half) fresh.append(record)
       else {
@@ -264,30 +240,42 @@ export const openUntimed = async ({
 
   const drain: Untimed['drain'] = async (take) => {
     const held = await opened()
+    if (!(await catchUp(held))) return false
     let at = Math.max(held.first, cursor.from)
     const noteCursor = (): void => {
-      cursor = { ...cursor, from: at, signed: signed() }
+      const { seq } = chain.head
+      if (cursor.from !== at) cursor = { ...cursor, from: at, skip: 0 }
+      if (cursor.signed === seq && notedFrom === at) return
+      cursor = { ...cursor, signed: seq }
       writeNote(cursorPath, cursor)
+      notedFrom = at
+      chain.retain(seq)
     }
     noteCursor()
     for (let since = 0; at < held.committed; ) {
       const record = await held.get(at)
       if (record === null) return false // the disk cannot be read now
       const decoded = record && decodeUntimed(record)
-      const verdict = decoded ? await take(decoded.boot, decoded.seen) : 'dropped'
+      const rest = decoded ? without(decoded.seen, cursor.skip) : []
+      const verdict = decoded && rest.length > 0 ? await take(decoded.boot, rest) : 'dropped'
+      if (verdict === 'unsure') {
+        isCaughtUp = false
+        return false
+      }
       if (verdict === 'stays') break
-      waiting -= (record && headOf(record)?.count) ?? 0
+      waiting -= ((record && headOf(record)?.count) ?? 0) - cursor.skip
       at++
-      cursor = { ...cursor, from: at }
+      cursor = { ...cursor, from: at, skip: 0 }
       since++
-      // Envelopes are counted against records: a record without one ends a group.
+      // Readings in envelopes are counted against records: one without an envelope ends a group.
       if (since < groupRecords && verdict === 'signed') continue
       since = 0
       noteCursor()
     }
     noteCursor()
     if (at < held.next) return false
-    await change({ ...cursor, generation: cursor.generation + 1, from: 0, signed: null }, undefined)
+    await change({ ...cursor, generation: cursor.generation + 1, from: 0, skip: 0, signed: null }, undefined)
+    chain.retain(null)
     waiting = 0
     boots.clear()
     return true

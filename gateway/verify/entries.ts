@@ -4,7 +4,7 @@ import type { Bundle } from '../reading/bundle.ts'
 import { toHex } from '../reading/bytes.ts'
 import { readingsOf, spanOf } from '../reading/contents.ts'
 import { toBeSigned } from '../reading/cose.ts'
-import { type DroppedEnvelope, decodeDropped, droppedContentType } from '../reading/dropped.ts'
+import { type Dropped, decodeDropped, droppedContentType } from '../reading/dropped.ts'
 import { decodeEnvelope, type Envelope, envelopeHash } from '../reading/envelope.ts'
 import type { HeardFrame } from '../reading/heard.ts'
 import { leafHash } from '../reading/merkle.ts'
@@ -14,7 +14,7 @@ import { type Checked, failed } from './report.ts'
 
 /**
  * What only an envelope that is there can tell. `hash` is SHA-256 of its bytes; times span its readings (UTC ms).
- * `dropped` are the envelopes that it declares lost; then it has no readings.
+ * `declares` is what it says was lost; then it has no readings.
  */
 export type Held = {
   readonly envelope: Envelope
@@ -22,7 +22,7 @@ export type Held = {
   readonly readings: readonly Reading[]
   readonly firstMs: number
   readonly lastMs: number
-  readonly dropped: readonly DroppedEnvelope[]
+  readonly declares: Dropped | undefined
   /** What nodes signed themselves. */
   readonly frames: readonly HeardFrame[]
 }
@@ -41,10 +41,10 @@ export type Entry = {
 export const entryName = ({ station, seq, batch, leaf }: Omit<Entry, 'leafHash' | 'held'>): string =>
   `envelope ${seq} of station ${station} (batch ${batch}, leaf ${leaf})`
 
-const droppedOf = (envelope: Envelope): readonly DroppedEnvelope[] => {
-  if (envelope.contentType !== droppedContentType) return []
+const declaredIn = (envelope: Envelope): Dropped | undefined => {
+  if (envelope.contentType !== droppedContentType) return undefined
   const decoded = decodeDropped(envelope.payload, envelope.seq)
-  return decoded.ok ? decoded.dropped.envelopes : []
+  return decoded.ok ? decoded.dropped : undefined
 }
 
 /** Opens every leaf; the first that cannot be read is the answer. Runs come in the order of the bundle. */
@@ -92,7 +92,7 @@ export const openEntries = (
             hash: envelopeHash(one.bytes),
             readings: contents.readings,
             ...spanOf(envelope, contents.readings),
-            dropped: droppedOf(envelope),
+            declares: declaredIn(envelope),
             frames: contents.frames,
           },
         })

@@ -80,7 +80,7 @@ export type NodeReport = {
 
 /**
  * What is proven of one station. Within `fromMs` <= time < `toMs`, inside the time asked, it has no readings but those
- * here: except in `missing` (never received, says the hub), `pending` (not anchored yet) and `withheld` (position
+ * here: except `unsigned`, and in `missing` (never received, says the hub), `pending` (not anchored yet) and `withheld` (position
  * fixes: as many as the station signed, but for those in `unconfirmed`, which are the hub's word). `jumps` are pairs
  * of shown envelopes whose signed counts of position fixes cannot both be right. `first` and `last` are the seqs that
  * the bundle reaches, neighbours of the range included.
@@ -97,12 +97,14 @@ export type StationReport = {
   readonly missing: readonly Range[]
   /** Those of `missing` that the station itself declares lost, in a signed envelope of the bundle. */
   readonly declared: readonly Range[]
-  /** How many readings those held, as the station signed. */
+  /** How many readings those held at most, as the station signed; exactly so many in nearly all cases. */
   readonly declaredReadings: number
+  /** Readings of the time asked that the station declares lost before they were signed. */
+  readonly unsigned: number
   readonly pending: readonly Range[]
   readonly fromMs: number
   readonly toMs: number
-  /** The whole time asked is covered, and nothing is missing, pending or unconfirmed. */
+  /** The whole time asked is covered, and nothing is missing, pending, unconfirmed or lost unsigned. */
   readonly complete: boolean
 }
 

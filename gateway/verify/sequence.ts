@@ -5,11 +5,11 @@
  */
 import type { BundleScope } from '../reading/bundle.ts'
 import { equalBytes } from '../reading/bytes.ts'
-import type { DroppedEnvelope } from '../reading/dropped.ts'
 import { noPrevious } from '../reading/envelope.ts'
 import { addRange, gapsIn, type Range } from '../reading/ranges.ts'
 import type { StationSpan } from '../reading/statement.ts'
 import { type Entry, entryName } from './entries.ts'
+import { type Declaration, lostOf } from './lost.ts'
 import { counted, type Fault, fault, rangesText, type StationReport, when } from './report.ts'
 import { checkWithheld, withheldTexts } from './withheld.ts'
 
@@ -104,6 +104,11 @@ const holesText = (report: StationReport): string[] => [
         `declared lost by the station: ${counted(sizeOf(report.declared), 'envelope')}, ${counted(report.declaredReadings, 'reading')} (${rangesText(report.declared)})`,
       ]
     : []),
+  ...(report.unsigned > 0
+    ? [
+        `declared lost by the station before ${report.unsigned === 1 ? 'it was' : 'they were'} signed: ${counted(report.unsigned, 'reading')}`,
+      ]
+    : []),
   ...unexplainedTexts(report.missing.flatMap(([first, last]) => gapsIn(report.declared, first, last))),
   ...(report.pending.length > 0
     ? [`${rangesText(report.pending)} were received and not anchored when the bundle was made`]
@@ -126,7 +131,7 @@ export const stationText = (report: StationReport, scope: BundleScope): string =
 
 /**
  * Checks one station. `entries` are all of its leaves in the bundle, ascending by seq; `batches` all batches of the
- * bundle whose statements name it.
+ * bundle whose statements name it; `elsewhere` what the station declared in envelopes that are none of the leaves.
  */
 export const checkSequence = (
   station: string,
@@ -134,6 +139,7 @@ export const checkSequence = (
   declared: { readonly missing: readonly Range[]; readonly pending: readonly Range[] },
   batches: readonly BatchView[],
   scope: BundleScope,
+  elsewhere: readonly Declaration[] = [],
 ): { readonly ok: true; readonly report: Omit<StationReport, 'readings'> } | Fault => {
   const low = entries[0]!.seq
   const high = entries.at(-1)!.seq
@@ -176,22 +182,21 @@ export const checkSequence = (
       station,
       seq: wrongly[0],
     })
-  const inHoles = new Map<number, DroppedEnvelope>()
   // One that is here, or that the hub has, was not lost, whatever was declared.
-  for (const { held } of entries)
-    for (const one of held?.dropped ?? [])
-      if (declared.missing.some(([first, last]) => one.seq >= first && one.seq <= last))
-        inHoles.set(one.seq, one)
-  let lost: Range[] = []
-  for (const seq of [...inHoles.keys()].sort((a, b) => a - b)) lost = addRange(lost, seq)
-  const counts = checkWithheld(entries, inHoles)
+  const declarations = entries.flatMap(({ seq, held }): Declaration[] =>
+    held?.declares === undefined ? [] : [{ seq, dropped: held.declares }],
+  )
+  const lost = lostOf([...declarations, ...elsewhere], declared.missing, scope)
+  const counts = checkWithheld(entries, lost.stretches)
   if (!counts.ok) return counts
   const { withheld, unconfirmed, jumps } = counts
   const held = entries.flatMap((entry) => entry.held ?? [])
   const [earliest, latest] = [held[0], held.at(-1)]
-  // A withheld envelope at an end has no times to tell, and nothing behind it to tell what it is.
-  const opens = low === 1 || (entries[0]!.held !== null && earliest!.lastMs < scope.fromMs)
-  const closes = entries.at(-1)!.held !== null && latest!.firstMs >= scope.toMs
+  // A withheld envelope at an end has no times to tell, and nothing behind it to tell what it is. One that declares
+  // unsigned readings tells the time of those, and what it stands before may be as old.
+  const tells = ({ held }: Entry): boolean => held !== null && (held.declares?.unsigned ?? 0) === 0
+  const opens = low === 1 || (tells(entries[0]!) && earliest!.lastMs < scope.fromMs)
+  const closes = tells(entries.at(-1)!) && latest!.firstMs >= scope.toMs
   // Who has an earlier or later envelope in a batch of this bundle and does not show it hides where the time ends.
   for (const { batch, span } of batches) {
     const [cut, seq] = !opens && span.first < low ? ['begins with', low] : ['ends with', high]
@@ -214,12 +219,13 @@ export const checkSequence = (
       unconfirmed,
       jumps,
       missing: declared.missing,
-      declared: lost,
-      declaredReadings: [...inHoles.values()].reduce((sum, { readings }) => sum + readings, 0),
+      declared: lost.declared,
+      declaredReadings: lost.readings,
+      unsigned: lost.unsigned,
       pending: declared.pending,
       fromMs,
       toMs,
-      complete: opens && closes && holes.length === 0 && unconfirmed.length === 0,
+      complete: opens && closes && holes.length === 0 && unconfirmed.length === 0 && lost.unsigned === 0,
     },
   }
 }

@@ -16,8 +16,10 @@ import {
   claimsOf,
   openStatements,
 } from './checks.ts'
+import { openElsewhere } from './elsewhere.ts'
 import { checkSignatures, type Entry, openEntries } from './entries.ts'
 import { checkFrames, signersByPlace } from './frames.ts'
+import type { Declaration } from './lost.ts'
 import {
   type Checked,
   counted,
@@ -92,6 +94,7 @@ const checkSequences = (
   { scope, stations, missing, pending }: Bundle,
   opened: Entry[][][],
   views: readonly BatchView[],
+  elsewhere: ReadonlyMap<string, readonly Declaration[]>,
 ): { checked: Checked; found?: Sequenced } => {
   const byStation = Map.groupBy(opened.flat(2), ({ station }) => station)
   const byView = Map.groupBy(views, ({ span }) => span.station)
@@ -109,7 +112,14 @@ const checkSequences = (
   for (const { station } of stations) {
     const entries = byStation.get(station)!.toSorted((a, b) => a.seq - b.seq)
     const declared = { missing: rangesOf(missing, station), pending: rangesOf(pending, station) }
-    const outcome = checkSequence(station, entries, declared, byView.get(station) ?? [], scope)
+    const outcome = checkSequence(
+      station,
+      entries,
+      declared,
+      byView.get(station) ?? [],
+      scope,
+      elsewhere.get(station),
+    )
     if (!outcome.ok) return { checked: outcome }
     const proven = selected(scope, entries)
     for (const reading of proven) readings.push(reading)
@@ -193,7 +203,9 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
   const keys = new Map(bundle.stations.map(({ station, publicKey }) => [station, publicKey]))
   const forged = checkSignatures(entries, network, keys)
   const fit = `${counted(held.length, 'Ed25519 signature')} by these keys for network ${network}`
-  if (!step('signatures', forged ?? passed(fit))) return stop()
+  const beside = openElsewhere(bundle)
+  const elsewhere = beside.ok ? beside.elsewhere : new Map<string, readonly Declaration[]>()
+  if (!step('signatures', forged ?? (beside.ok ? passed(fit) : beside))) return stop()
   if (held.some(({ frames }) => frames.length > 0)) {
     const frames = checkFrames(entries, network, (reading) => valuesAsked(scope, reading).length > 0)
     if (!step('frames', frames.checked)) return stop()
@@ -203,7 +215,7 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
   const views = viewsOf(statements, opened)
   if (!step('order', checkOrder(statements, opened, views))) return stop()
   if (!step('batches', checkBatches(bundle, statements))) return stop()
-  const sequence = checkSequences(bundle, opened, views)
+  const sequence = checkSequences(bundle, opened, views, elsewhere)
   if (!step('sequence', sequence.checked)) return stop()
   const anchors = claimsOf(bundle, statements)
   report = { ...report, ...sequence.found, anchors }

@@ -4,7 +4,7 @@
  * grows by exactly as many as may be withheld there.
  */
 import { holdPositions } from '../reading/contents.ts'
-import type { DroppedEnvelope } from '../reading/dropped.ts'
+import type { DroppedStretch } from '../reading/dropped.ts'
 import { addRange, type Range } from '../reading/ranges.ts'
 import type { Entry } from './entries.ts'
 import { counted, type Fault, fault, rangesText } from './report.ts'
@@ -39,31 +39,35 @@ const tooMany = (from: Mark, to: Mark, between: readonly Entry[], allowed: numbe
   })
 }
 
-const droppedBetween = (dropped: ReadonlyMap<number, DroppedEnvelope>, from: number, to: number) => {
-  let [envelopes, withheld] = [0, 0]
-  if (dropped.size > 0)
-    for (let seq = from + 1; seq < to; seq++) {
-      const one = dropped.get(seq)
-      if (one === undefined) continue
-      envelopes++
-      if (one.withheld) withheld++
+/** What of the dropped ones lies between two numbers; asked in ascending order. */
+const droppedIn = (dropped: readonly DroppedStretch[]) => {
+  let at = 0
+  return (from: number, to: number): { readonly envelopes: number; readonly withheld: number } => {
+    let [envelopes, withheld] = [0, 0]
+    for (; at < dropped.length && dropped[at]!.seq < to; at++) {
+      const one = dropped[at]!
+      if (one.seq <= from || one.seq + one.count > to) continue
+      envelopes += one.count
+      withheld += one.withheld
     }
-  return { envelopes, withheld }
+    return { envelopes, withheld }
+  }
 }
 
 /**
  * Counts what is withheld between the shown entries of one station. `entries` are all of its leaves in the bundle,
  * ascending by seq, each once; numbers between them that are not there are holes. More withheld than signed is a
  * fault. With holes the counts are only a bound, because what was lost may have held positions too; but for `dropped`,
- * by number, of which the station signed whether they did.
+ * ascending and apart, of which the station signed how many did.
  */
 export const checkWithheld = (
   entries: readonly Entry[],
-  dropped: ReadonlyMap<number, DroppedEnvelope> = new Map(),
+  dropped: readonly DroppedStretch[] = [],
 ): ({ readonly ok: true } & Withheld) | Fault => {
   let withheld: Range[] = []
   let unconfirmed: Range[] = []
   const jumps: Range[] = []
+  const droppedBetween = droppedIn(dropped)
   let between: Entry[] = []
   let mark = entries[0]?.seq === 1 ? beginning : undefined
   const leaveOpen = (): void => {
@@ -79,7 +83,7 @@ export const checkWithheld = (
     const declared = held.envelope.withheld
     if (mark === undefined) leaveOpen()
     else {
-      const lost = droppedBetween(dropped, mark.seq, seq)
+      const lost = droppedBetween(mark.seq, seq)
       const counted = declared - mark.declared - (holdPositions(held.readings) ? 1 : 0)
       const allowed = counted - lost.withheld
       const room = seq - mark.seq - 1 - lost.envelopes

@@ -11,6 +11,7 @@ import { size } from './size.ts'
 import { store } from './store.ts'
 import { verifying } from './verify.ts'
 import { wear } from './wear.ts'
+import { weekAway } from './week.ts'
 
 /** Every measurement, in the order of the table: adding one is a file here and a line in this list. */
 export const all: readonly Measurement[] = [
@@ -24,6 +25,7 @@ export const all: readonly Measurement[] = [
   linking,
   edge,
   memory,
+  weekAway,
   nodeRed,
   wear,
 ]

@@ -171,7 +171,7 @@ export const startHub = async (data: string, network: string): Promise<HubProces
 
 const command = fileURLToPath(new URL('../../gateway/groundtruth.mjs', import.meta.url))
 
-const startEdge = (data: string, config: string): AsyncDisposable & { readonly pid: number } => {
+export const startEdge = (data: string, config: string): AsyncDisposable & { readonly pid: number } => {
   const args = [command, 'run', '--config', config, '--data', data]
   const child = keepProcess(spawn(process.execPath, args, { stdio: 'ignore' }))
   return { pid: child.pid!, [Symbol.asyncDispose]: () => stopProcess(child) }

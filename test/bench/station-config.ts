@@ -7,7 +7,7 @@ import { network } from './samples.ts'
 /** Writes it; answers the state's directory and the file's path, as `startEdge` takes them. */
 export const writeEdgeConfig = (
   directory: string,
-  hub: HubProcess,
+  hub: Pick<HubProcess, 'mqtt' | 'hubKey'>,
   link: string,
 ): readonly [data: string, config: string] => {
   mkdirSync(directory, { recursive: true })

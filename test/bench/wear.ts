@@ -8,6 +8,7 @@ import { openOutbox } from '#gateway/outbox/outbox.ts'
 import { envelopeHash, noPrevious, signEnvelope } from '#gateway/reading/envelope.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { encodeReadings } from '#gateway/reading/payload.ts'
+import { cursorCost } from './cursor-cost.ts'
 import { type Measurement, row } from './measurement.ts'
 import { takeTurns } from './rounds.ts'
 import { network, newKeys, steadyClock, weather } from './samples.ts'
@@ -24,9 +25,6 @@ const budgetBytes = 2_500
 // Ours is counted in whole pages touched by each write: a block device takes nothing less.
 const pagesOf = (position: number, bytes: number): number =>
   Math.floor((position + bytes - 1) / pageBytes) - Math.floor(position / pageBytes) + 1
-
-// A file written anew and renamed, by reckoning, not by measurement: its data, its inode and its directory entry.
-const cursorBytes = 3 * pageBytes
 
 /** The real disk, counting. A spare's zeros are counted like everything else. */
 const counting = () => {
@@ -69,7 +67,12 @@ const envelopesOf = (seconds: number) => {
 }
 
 /** Bytes a reading: each envelope is committed, sent and receipted, with time that only counts. */
-const ours = async (directory: string, seconds: number, cursorIntervalMs: number): Promise<number> => {
+const ours = async (
+  directory: string,
+  seconds: number,
+  cursorIntervalMs: number,
+  cursorBytes: number,
+): Promise<number> => {
   const { station, envelopes } = envelopesOf(seconds)
   const disk = counting()
   let nowMs = 0
@@ -133,21 +136,28 @@ export const wear: Measurement = {
   unit: 'bytes/reading',
   run: async ({ directory }) => {
     const seconds = secondsOfRound
+    const cursor = cursorCost(join(directory, 'cursor'))
+    if (cursor === undefined)
+      return { skipped: 'what a cursor costs is read from /proc, for a directory on a block device' }
     let round = 0
     // Once: bytes are counted, not timed, and come out the same each time.
     const turns = await takeTurns(
       1,
       {
-        often: () => ours(join(directory, `outbox-${round++}`), seconds, 10_000),
-        seldom: () => ours(join(directory, `outbox-${round++}`), seconds, 300_000),
+        often: () => ours(join(directory, `outbox-${round++}`), seconds, 10_000, cursor.device),
+        seldom: () => ours(join(directory, `outbox-${round++}`), seconds, 300_000, cursor.device),
         sqlite: () => sqlite(join(directory, `sqlite-${round++}`), seconds),
       },
       0,
     )
     const daily = (bytes: readonly number[]): number[] => bytes.map((one) => (one * 86_400) / 1e6)
     const note = `budget: ${budgetBytes} bytes a reading, ${Math.round((budgetBytes * 86_400) / 1e6)} MB a day`
+    const cost = `a note costs the device ${Math.round(cursor.device)} bytes, ${Math.round(cursor.own)} of them its own; measured with a sync each, which stations spare`
     return [
-      row('receipts noted every 10 s, as by default', turns.often, turns.sqlite, { aim: { most: 0.7 } }),
+      row('receipts noted every 10 s, as by default', turns.often, turns.sqlite, {
+        aim: { most: 0.7 },
+        note: cost,
+      }),
       row('receipts noted every 5 min', turns.seldom, turns.sqlite, { aim: { most: 0.7 } }),
       row('by default, in a day', daily(turns.often), daily(turns.sqlite), { unit: 'MB/day', note }),
     ]

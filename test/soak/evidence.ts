@@ -5,8 +5,8 @@ import { readingsOf } from '#gateway/reading/contents.ts'
 import { decodeEnvelope } from '#gateway/reading/envelope.ts'
 import { type Seen, seen } from '#test/soak/oracle.ts'
 
-/** A reading by its stamp, and when the station really took it. */
-export type Taken = { readonly name: string; readonly trueMs: number }
+/** A reading by its stamp, when the station really took it, and how old it was then by its node's word. */
+export type Taken = { readonly name: string; readonly trueMs: number; readonly ageMs: number }
 
 export const nameOf = (sensor: string, timeMs: number): string => `${sensor}@${timeMs}`
 
@@ -32,10 +32,11 @@ export const evidenceOf = async (evidence: Evidence, taken: readonly Taken[]) =>
       const { sensor, timeMs } = reading
       const name = nameOf(sensor, timeMs)
       kept.push(name)
-      const trueMs = trueTimes.get(name)?.shift()?.trueMs
-      if (trueMs === undefined) continue // it was not taken, or is there twice: that the names tell
+      const one = trueTimes.get(name)?.shift()
+      if (one === undefined) continue // it was not taken, or is there twice: that the names tell
+      const { trueMs, ageMs } = one
       evident.push(seen(reading, trueMs))
-      const offMs = Math.abs(timeMs - trueMs)
+      const offMs = Math.abs(timeMs + ageMs - trueMs)
       if (offMs > errorMs + stampedWithinMs)
         misdated.push({ sensor, trueMs, text: `${name}: off by ${offMs} ms, ${source}` })
     }

@@ -71,7 +71,7 @@ const edgeOn = async (
         url,
         clientId: stationId(signer.publicKey),
         username: stationId(signer.publicKey),
-        password: () => signToken(network, signer, Date.now()),
+        password: (nowMs) => signToken(network, signer, nowMs),
       }),
       longestBackoffMs: 200,
       hubKey: async () => hub,
@@ -109,6 +109,10 @@ test('what was measured before the time was known reaches the hub with its time,
   await say(await first.wire(), 70)
   await until('all wait', 10, async () => (first.edge.time.waiting === 70 ? true : undefined))
   expect(first.edge.time).toMatchObject({ known: false, source: null })
+  const { time, troubles } = first.edge.status
+  expect(time).toEqual(first.edge.time)
+  const unknown = troubles.find(({ code }) => code === 'clock-unknown')
+  expect(unknown?.text).toMatch(/wait for it: 70\.$/)
   expect(first.edge.status.outbox.pending).toBe(0)
   await first.close()
 
@@ -134,6 +138,10 @@ test('what was measured before the time was known reaches the hub with its time,
   }
   await until('the hub has all', 15, async () => ((await kept()).length >= 100 ? true : undefined))
   expect(second.edge.time).toMatchObject({ known: true, source: 'ntp', waiting: 0, dropped: 0, jumps: 1 })
+  const codes = () => second.edge.status.troubles.map(({ code }) => code)
+  expect(codes()).toEqual([])
+  sync.offMs += 3_600_000
+  await until('the jump is told', 10, async () => (codes().includes('clock-jumped') ? true : undefined))
   await second.close()
 
   const got = await kept()

@@ -171,6 +171,7 @@ describe('a step of the system’s clock', () => {
     expect(estimate.at(world.atMs)!.clock.errorMs - before - Math.abs(byMs)).toBeLessThanOrEqual(1)
     expect(estimate.at(world.atMs)!.clock.errorMs).toBeGreaterThanOrEqual(before + Math.abs(byMs))
     expect(estimate.status(world.atMs)).toMatchObject({ jumps: 1, lastJumpMs: byMs, source: 'ntp' })
+    expect(estimate.status(world.atMs).doubtMs).toBe(Math.abs(byMs))
     // NTP puts it right: nothing is left but the count. Whether it did so before or after a move that is shorter than a
     // look is only clear at the next synchronisation.
     world.synchronise()
@@ -178,7 +179,7 @@ describe('a step of the system’s clock', () => {
     world.synchronise()
     watch(estimate, world, 2)
     expect(estimate.at(world.atMs)!.clock.errorMs).toBeLessThanOrEqual(before + 1)
-    expect(estimate.status(world.atMs)).toMatchObject({ jumps: 2, lastJumpMs: -byMs })
+    expect(estimate.status(world.atMs)).toMatchObject({ jumps: 2, lastJumpMs: -byMs, doubtMs: 0 })
   })
 
   test.each([
@@ -194,6 +195,38 @@ describe('a step of the system’s clock', () => {
     world.synchronise()
     watch(estimate, world, 1)
     expect(offBy(estimate, world)).toBeLessThanOrEqual(1)
+    expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
+  })
+
+  test.each(['timesyncd', 'chrony'] as const)(
+    'between a synchronisation by %s and the start of the process is vouched for by nobody: the next one is what counts',
+    (client) => {
+      const world = simulatedMachine({ client })
+      world.advance(100_000)
+      world.synchronise()
+      world.advance(100_000)
+      world.move(60_000)
+      world.advance(100_000)
+      const estimate = createEstimate({})
+      watch(estimate, world, 120)
+      // Not a moment was waited for the next synchronisation, that can be half an hour away.
+      expect(estimate.at(world.atMs)!.clock).toMatchObject({ source: 'none', errorMs: 0 })
+      world.synchronise()
+      watch(estimate, world, 2)
+      expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
+      expect(offBy(estimate, world)).toBeLessThanOrEqual(estimate.at(world.atMs)!.clock.errorMs)
+      // It came in the same second as the clock was set right: that second is in the error.
+      expect(estimate.at(world.atMs)!.clock.errorMs).toBeLessThan(2000)
+    },
+  )
+
+  test('a synchronisation of less than a minute before the first process vouches at once', () => {
+    const world = simulatedMachine({ client: 'timesyncd' })
+    world.advance(30_000)
+    world.synchronise()
+    world.advance(59_000)
+    const estimate = createEstimate({})
+    lookAt(estimate, world)
     expect(estimate.at(world.atMs)!.clock.source).toBe('ntp')
   })
 
@@ -325,11 +358,13 @@ test('whatever comes in whatever order, a vouched time is never further from the
         }
         see()
         let syncedAtMs = Number.NEGATIVE_INFINITY
+        let movedAtMs = Number.NEGATIVE_INFINITY
         for (const one of steps) {
           if (one.kind === 'advance') world.advance(one.ms, one.ppm)
           // A clock that is moved and moved back between two looks, to the millisecond, leaves no trace.
           if (one.kind === 'move') {
             if (Math.abs(world.systemUtcMs - world.atMs + one.ms - seenMs) < 10) see()
+            movedAtMs = world.atMs
             if (Math.abs(one.ms) >= 10) world.move(one.ms)
           }
           // No client polls more often; a slew is over by the next one.
@@ -344,8 +379,11 @@ test('whatever comes in whatever order, a vouched time is never further from the
               see()
               estimate.gnss(Math.floor(world.trueMs) - one.lateMs, world.atMs)
             }
-          // The first process of a boot cannot know what was before it; one after it can.
-          if (one.kind === 'restart' && estimate.fix !== undefined) {
+          // One that knows nothing yet takes the minute before it on trust.
+          if (
+            one.kind === 'restart' &&
+            (estimate.fix !== undefined || world.atMs - Math.max(movedAtMs, syncedAtMs) > 60_100)
+          ) {
             estimate = createEstimate({ saved: estimate.fix, syncedMs: estimate.syncedMs })
             see()
           }

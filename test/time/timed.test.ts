@@ -1,153 +1,16 @@
 /** Readings that had to wait for their time, on real disks, through restarts and reboots. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { openJournal } from '#gateway/journal/open.ts'
-import { openLasting } from '#gateway/outbox/lasting.ts'
-import { openOutbox } from '#gateway/outbox/outbox.ts'
-import { readingsOf } from '#gateway/reading/contents.ts'
-import { type Clock, decodeEnvelope } from '#gateway/reading/envelope.ts'
+import { describe, expect, test } from 'vitest'
 import type { Reading } from '#gateway/reading/reading.ts'
-import { createSealer } from '#gateway/sign/sign.ts'
-import type { Machine } from '#gateway/time/system.ts'
-import type { Seen } from '#gateway/time/time.ts'
-import { createTimed } from '#gateway/time/timed.ts'
-import { openTimekeeper } from '#gateway/time/timekeeper.ts'
-import { openUntimed } from '#gateway/time/untimed.ts'
-import { aReading, network, newSigner } from '#test/station.ts'
+import { aReading } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { copyTree } from '#test/time/copy.ts'
-import { type SimulatedMachine, simulatedMachine, startMs } from '#test/time/world.ts'
+import { drained, inOrder, journalAt, signedIn, stationOn } from '#test/time/station.ts'
+import { simulatedMachine, startMs } from '#test/time/world.ts'
 import { until } from '#test/until.ts'
 
 const hour = 3_600_000
-const signer = newSigner()
-const journalAt = (directory: string, segmentBytes = 1 << 18) =>
-  openJournal({ directory, segmentBytes, maxRecordBytes: 1 << 14 })
-
-/** Everything between the devices and the broker, on the clocks of a machine; `kill` leaves it as a power cut does. */
-const stationOn = async (
-  directory: string,
-  machine: Machine,
-  { maxBytes = 1 << 24, signing = (_seq: number): void => undefined, openLog = journalAt } = {},
-) => {
-  const logged: string[] = []
-  let failure: unknown
-  const failed = (error: unknown): void => {
-    failure = error
-  }
-  const timekeeper = await openTimekeeper({
-    directory,
-    machine,
-    log: (line) => logged.push(line),
-    every: () => () => undefined,
-  })
-  const outbox = await openOutbox({
-    directory: join(directory, 'outbox'),
-    openJournal: journalAt,
-    maxInFlight: 1e6,
-    backlogPerS: Number.POSITIVE_INFINITY,
-  })
-  const limits = { maxReadings: 50, maxAgeMs: 5000 }
-  const timers = new Set<() => void>()
-  const after = (_ms: number, run: () => void) => {
-    timers.add(run)
-    return () => timers.delete(run)
-  }
-  const sealer = createSealer({
-    signer,
-    network,
-    chain: outbox,
-    clock: (readings) => timed.clock(readings),
-    limits,
-    after,
-    failed,
-  })
-  const untimed = await openUntimed({
-    directory: join(directory, 'untimed'),
-    openLog: (path) => openLasting({ open: () => openLog(path, 1 << 15), longestBackoffMs: 20 }),
-    maxBytes,
-    signed: () => outbox.head.seq,
-    log: (line) => logged.push(line),
-  })
-  const timed = createTimed({
-    timekeeper,
-    untimed,
-    seal: sealer,
-    writable: () => {
-      signing(outbox.head.seq)
-      return outbox.writable
-    },
-    limits,
-    log: (line) => logged.push(line),
-    failed,
-    after,
-  })
-  /** Five seconds are over. */
-  const fire = async () => {
-    for (const run of [...timers]) {
-      timers.delete(run)
-      run()
-    }
-    await sleep(50)
-  }
-  let open = true
-  const close = async () => {
-    if (!open) return
-    open = false
-    await timed.close()
-    await sealer.flush()
-    await untimed[Symbol.asyncDispose]()
-    await timekeeper[Symbol.asyncDispose]()
-    await outbox[Symbol.asyncDispose]()
-    if (failure) throw failure
-  }
-  onTestFinished(close)
-  let n = 0
-  return {
-    timed,
-    timekeeper,
-    outbox,
-    untimed,
-    logged,
-    fire,
-    close,
-    failed: () => failure,
-    /** A reading received now; its temperature counts, and so names it. */
-    take: (world: SimulatedMachine, more: Partial<Seen> = {}, name = n++) => {
-      timekeeper.look()
-      return timed.take({ reading: aReading(0, name / 100), atMs: world.atMs, ...more })
-    },
-  }
-}
-
-type Signed = { readonly seq: number; readonly name: number; readonly timeMs: number; readonly clock: Clock }
-
-/** Every reading that was signed, in the order of the chain. */
-const signedIn = async (directory: string): Promise<Signed[]> => {
-  await using journal = await journalAt(join(directory, 'outbox/envelopes'))
-  const all: Signed[] = []
-  for await (const { record } of journal.read(0)) {
-    const decoded = decodeEnvelope(record)
-    if (!decoded.ok) throw new Error(decoded.detail)
-    const { seq, clock } = decoded.envelope
-    const contents = readingsOf(decoded.envelope)
-    if (!contents.ok) throw new Error(contents.detail)
-    for (const { timeMs, values } of contents.readings as readonly Reading[])
-      all.push({ seq, name: values[0]!.scaled!, timeMs, clock })
-  }
-  return all
-}
-
-const inOrder = (signed: readonly Signed[], count: number): void => {
-  expect(signed.map(({ name }) => name)).toEqual(Array.from({ length: count }, (_, at) => at))
-  for (let at = 1; at < signed.length; at++)
-    expect(signed[at]!.timeMs).toBeGreaterThan(signed[at - 1]!.timeMs)
-}
-
-const drained = (station: Awaited<ReturnType<typeof stationOn>>) =>
-  until('nothing waits', 10, async () => (station.timed.status.waiting === 0 ? true : undefined))
 
 describe('before the time is known', () => {
   test('readings wait on disk after five seconds, and are signed with their moment’s time once NTP has spoken', async () => {
@@ -163,17 +26,10 @@ describe('before the time is known', () => {
     await station.fire()
     expect(station.outbox.head.seq).toBe(0)
     expect(station.timed.status).toMatchObject({ known: false, source: null, waiting: 130 })
-    // Whatever else is to be signed comes after them.
-    let others = -1
-    station.timed.whenDirect(() => {
-      others = station.outbox.head.seq
-    })
     expect(existsSync(join(directory, 'untimed'))).toBe(true)
     world.synchronise(20)
     station.timekeeper.look()
     await drained(station)
-    await until('the rest may be signed', 5, async () => (station.timed.isDirect ? true : undefined))
-    expect(others).toBe(3)
     // What comes now is signed at once, in the same order.
     for (let n = 0; n < 3; n++) {
       world.advance(1000)
@@ -344,6 +200,79 @@ describe('after a reboot', () => {
     expect(second.logged.join('\n')).toMatch(/3 readings are dropped: nothing bounds the time/)
     await second.close()
     expect(await signedIn(directory)).toEqual([])
+  })
+
+  /** One boot with NTP, and one that never learns its time and keeps three readings. */
+  const darkAfterLight = async (directory: string) => {
+    const light = simulatedMachine({ client: 'timesyncd', boot: 1 })
+    light.synchronise()
+    await (await stationOn(directory, light.machine)).close()
+    const dark = simulatedMachine({
+      client: 'timesyncd',
+      boot: 2,
+      trueMs: startMs + hour,
+      systemUtcMs: startMs,
+    })
+    const station = await stationOn(directory, dark.machine)
+    for (let n = 0; n < 3; n++) {
+      dark.advance(1000)
+      await station.take(dark, {}, n)
+    }
+    await station.close()
+    // Its clock is plausible, and nobody is seen who would set it.
+    return simulatedMachine({ boot: 3, trueMs: startMs + 2 * hour, systemUtcMs: startMs + hour })
+  }
+
+  test('an NTP client that appears after the station has started bounds the boot before', async () => {
+    const directory = temporaryDirectory()
+    const world = await darkAfterLight(directory)
+    let isThere = false
+    const { machine } = world
+    const station = await stationOn(directory, {
+      ...machine,
+      timesync: () =>
+        isThere ? { ntp: { syncedMs: machine.utcMs() - 1000, errorMs: 100, slewMs: 400 } } : {},
+    })
+    for (let n = 3; n < 6; n++) {
+      world.advance(1000)
+      await station.take(world, {}, n)
+    }
+    await station.fire()
+    expect(station.timed.status).toMatchObject({ known: true, source: 'none', waiting: 6, lacksSource: true })
+    world.advance(17_000)
+    world.setSystem(world.trueMs)
+    isThere = true
+    world.advance(1000)
+    station.timekeeper.look()
+    await station.fire()
+    await drained(station)
+    expect(station.timed.status).toMatchObject({ source: 'ntp', dropped: 0, lacksSource: false })
+    await station.close()
+    const signed = await signedIn(directory)
+    inOrder(signed, 6)
+    expect(signed.map(({ clock }) => clock.source)).toEqual(['none', 'none', 'none', 'ntp', 'ntp', 'ntp'])
+    for (const { name, timeMs, clock } of signed) {
+      const trueMs = startMs + (name < 3 ? hour : 2 * hour) + 1000 * ((name % 3) + 1)
+      expect(Math.abs(timeMs - trueMs)).toBeLessThanOrEqual(clock.errorMs)
+    }
+  })
+
+  test('where nobody vouches for the time within 40 minutes, what needed it is dropped, and the rest goes on', async () => {
+    const directory = temporaryDirectory()
+    const world = await darkAfterLight(directory)
+    const station = await stationOn(directory, world.machine)
+    world.advance(1000)
+    await station.take(world, {}, 3)
+    await station.fire()
+    world.advance(39 * 60_000)
+    await station.fire()
+    expect(station.timed.status).toMatchObject({ waiting: 4, dropped: 0 })
+    world.advance(60_000)
+    await station.fire()
+    await drained(station)
+    expect(station.timed.status).toMatchObject({ dropped: 3, lacksSource: false })
+    await station.close()
+    expect((await signedIn(directory)).map(({ name, clock }) => [name, clock.source])).toEqual([[3, 'none']])
   })
 
   test('of a boot that knew its time and was cut off while signing, nothing is lost and nothing is doubled', async () => {
