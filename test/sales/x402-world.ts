@@ -23,6 +23,8 @@ export const openWeather = (chain: Chain) => {
   const held: Hex[] = []
   const weather = {
     down: false,
+    /** A method that is answered with an error, as by a node that is overloaded. */
+    failing: undefined as string | undefined,
     holding: false,
     /** Transactions that were sent, however far they came. */
     sent: [] as Hex[],
@@ -36,6 +38,8 @@ export const openWeather = (chain: Chain) => {
       name: chain.name,
       request: async (call) => {
         if (weather.down) throw Object.assign(new Error('the node is away'), { name: 'ChainUnreachable' })
+        if (weather.failing === call.method)
+          throw Object.assign(new Error('too many requests'), { name: 'RpcError', code: -32_005 })
         if (call.method !== 'eth_sendRawTransaction') return chain.request(call)
         const raw = call.params![0] as Hex
         weather.sent.push(raw)

@@ -1,3 +1,5 @@
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { decodePaymentRequiredHeader, decodePaymentResponseHeader } from '@x402/core/http'
 import { ExactEvmScheme } from '@x402/evm/exact/client'
 import { decodeFunctionData, parseAbi, parseTransaction, serializeSignature } from 'viem'
@@ -178,6 +180,30 @@ test('with the chain away nothing is taken, and the same signature works later',
   shop.expectSound()
 })
 
+test('a node that fails half-way is not taken for a bad signature', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const header = await shop.buyer(wallet).sign(hour)
+  for (const method of [
+    'eth_getCode',
+    'eth_call',
+    'eth_chainId',
+    'eth_estimateGas',
+    'eth_getTransactionCount',
+  ]) {
+    shop.weather.failing = method
+    const answer = await shop.ask(hour, signed(header))
+    expect([method, answer.status, await typeOf(answer)]).toEqual([
+      method,
+      503,
+      '/problems/settlement-unavailable',
+    ])
+  }
+  shop.weather.failing = undefined
+  expect((await shop.ask(hour, signed(header))).status).toBe(200)
+  expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+})
+
 test('on a slow chain the buyer is told to wait, and the same signature is served once the block is there', async () => {
   const shop = await openShop(onChain, undefined, 100)
   const wallet = await onChain.newWallet(1_000_000n)
@@ -296,6 +322,32 @@ test('a hub that dies after the sale and before it is served pays back, and the 
     next.expectSound()
     await next.close()
   }
+})
+
+test('a hub that dies between the ledger and its note of it credits a payment once', async () => {
+  const shop = await openShop(onChain, undefined, 100)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const header = await shop.buyer(wallet).sign(hour)
+  shop.weather.holding = true
+  expect((await shop.ask(hour, signed(header, secret))).status).toBe(503)
+  await shop.close()
+  await shop.weather.release()
+  const notes = join(shop.directory, 'x402.sqlite')
+  copyFileSync(notes, `${notes}.before`)
+
+  const next = await openShop(onChain, shop.directory)
+  const served = await next.ask(hour, signed(header, secret))
+  const bytes = await served.text()
+  expect(served.status).toBe(200)
+  await next.close()
+  copyFileSync(`${notes}.before`, notes)
+
+  const last = await openShop(onChain, shop.directory)
+  const again = await last.ask(hour, signed(header, secret))
+  expect([again.status, await again.text()]).toEqual([200, bytes])
+  expect(last.sales.ledger.balance('world:x402')).toBe(-hourPrice)
+  expect(last.buyer(wallet).credit()).toBe(0n)
+  last.expectSound()
 })
 
 test('money that a stranger moved with a payment of which he knew counts as paid', async () => {
