@@ -32,6 +32,8 @@ export type SettlerOptions = {
   /** How long a request waits for its block, and between looks, in milliseconds. */
   readonly waitMs: number
   readonly pollMs: number
+  /** How long the chain may take in all, for verifying and for sending each; the answer to a buyer has a limit too. */
+  readonly chainMs: number
 }
 
 /** `away`: the chain cannot be asked, or nothing can be sent; the payment was not touched. */
@@ -76,6 +78,19 @@ const text = (error: unknown): string =>
     : String(error)
   ).slice(0, 200)
 
+/** Fails when work takes longer; the work itself goes on. */
+const within = async <T>(ms: number, work: Promise<T>): Promise<T> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the chain takes too long')), Math.max(ms, 0))
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** The part of a payment that the chain sees, as the library wants it. */
 const payloadOf = (payment: Payment, requirements: Requirements) => ({
   x402Version: 2,
@@ -106,7 +121,7 @@ export type Requirements = {
 
 /** The facilitator. Its methods throw only for mistakes of ours. */
 export const openSettler = (options: SettlerOptions) => {
-  const { chain, chainId, account, asset, payTo, domain, payments, capWei, waitMs, pollMs } = options
+  const { chain, chainId, account, asset, payTo, domain, payments, capWei, waitMs, pollMs, chainMs } = options
 
   const requirementsOf = (amount: bigint, terms?: string): Requirements => ({
     scheme: 'exact',
@@ -121,9 +136,10 @@ export const openSettler = (options: SettlerOptions) => {
   /** A client that remembers when the chain could not be asked: the library takes that for a bad signature. */
   const connect = () => {
     let away: string | undefined
+    const end = Date.now() + chainMs
     const request: Chain['request'] = async (call) => {
       try {
-        return await chain.request(call)
+        return await within(end - Date.now(), chain.request(call))
       } catch (error) {
         if (!isAnswer(error)) away ??= text(error)
         throw error
@@ -325,7 +341,8 @@ export const openSettler = (options: SettlerOptions) => {
 
   const broadcast = async (raw: Hex): Promise<void> => {
     // Known already, or the node is away: it is sent again, and looked for, until its authorization ends.
-    await chain.request({ method: 'eth_sendRawTransaction', params: [raw] }).catch(() => undefined)
+    const sending = chain.request({ method: 'eth_sendRawTransaction', params: [raw] })
+    await within(chainMs, sending).catch(() => undefined)
   }
 
   /** Looks until a payment has landed or the patience for one request is used up. */

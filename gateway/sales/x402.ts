@@ -16,7 +16,7 @@ import { headerNames, type Payment, readPayment } from './x402-header.ts'
 import { type KeptPayment, openPayments, type Payments } from './x402-payments.ts'
 import { type Outcome, openSettler, type SettlerOptions, validS } from './x402-settle.ts'
 
-export type X402Options = Omit<SettlerOptions, 'payments' | 'waitMs' | 'pollMs'> & {
+export type X402Options = Omit<SettlerOptions, 'payments' | 'waitMs' | 'pollMs' | 'chainMs'> & {
   /** Path of the SQLite file with payments. */
   readonly path: string
   readonly credit: Credit
@@ -25,6 +25,8 @@ export type X402Options = Omit<SettlerOptions, 'payments' | 'waitMs' | 'pollMs'>
   readonly waitMs?: number
   /** Between looks at a payment under way; 200 ms unless told. */
   readonly pollMs?: number
+  /** How long the chain may take for a check and for sending each; 4 s unless told. */
+  readonly chainMs?: number
   /** Between rounds over payments that nobody waits for; 3 s unless told. */
   readonly roundMs?: number
 }
@@ -76,9 +78,9 @@ const retryAdvice = (hasSecret: boolean): string =>
 /** Opens the rail. */
 export const openX402 = (options: X402Options): Rail & Disposable => {
   const { asset, payTo, chainId, credit, log } = options
-  const { waitMs = 8000, pollMs = 200, roundMs = 3000 } = options
+  const { waitMs = 8000, pollMs = 200, roundMs = 3000, chainMs = 4000 } = options
   const payments: Payments = openPayments(options.path, `${chainId}:${asset.toLowerCase()}`)
-  const settler = openSettler({ ...options, payments, waitMs, pollMs })
+  const settler = openSettler({ ...options, payments, waitMs, pollMs, chainMs })
   const network = `eip155:${chainId}` as const
   const underWay = new Set<string>()
   const nameOf = ({ payer, nonce }: Pick<KeptPayment, 'payer' | 'nonce'>): string => `${payer} ${nonce}`

@@ -24,6 +24,7 @@ export const openWeather = (chain: Chain) => {
   const weather = {
     down: false,
     /** A method that is answered with an error, as by a node that is overloaded. */
+    hanging: false,
     failing: undefined as string | undefined,
     holding: false,
     /** Transactions that were sent, however far they came. */
@@ -38,6 +39,7 @@ export const openWeather = (chain: Chain) => {
       name: chain.name,
       request: async (call) => {
         if (weather.down) throw Object.assign(new Error('the node is away'), { name: 'ChainUnreachable' })
+        if (weather.hanging) return new Promise(() => {})
         if (weather.failing === call.method)
           throw Object.assign(new Error('too many requests'), { name: 'RpcError', code: -32_005 })
         if (call.method !== 'eth_sendRawTransaction') return chain.request(call)
@@ -106,6 +108,7 @@ export const openShop = async (
         log: (message) => expect.fail(message),
         waitMs,
         pollMs: 20,
+        chainMs: 1000,
         roundMs: 50,
       }),
     nowMs: () => nowMs,

@@ -204,6 +204,37 @@ test('a node that fails half-way is not taken for a bad signature', async () => 
   expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
 })
 
+test('a node that never answers holds nobody up', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const header = await shop.buyer(wallet).sign(hour)
+  shop.weather.hanging = true
+  const answer = await shop.ask(hour, signed(header))
+  expect([answer.status, await typeOf(answer)]).toEqual([503, '/problems/settlement-unavailable'])
+  shop.weather.hanging = false
+  expect((await shop.ask(hour, signed(header))).status).toBe(200)
+})
+
+test('the id of the extension payment-identifier is a secret too', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const header = await shop.buyer(wallet).sign(hour)
+  const withId = (id: string): string => {
+    const payment = JSON.parse(Buffer.from(header, 'base64').toString())
+    payment.extensions = { 'payment-identifier': { info: { required: false, id } } }
+    return Buffer.from(JSON.stringify(payment)).toString('base64')
+  }
+  const ask = async (id: string) => {
+    const answer = await shop.ask(hour, signed(withId(id)))
+    await answer.text()
+    return answer.status
+  }
+  expect(await ask('pay_0123456789abcdef')).toBe(200)
+  expect(await ask('pay_0123456789abcdee')).toBe(402)
+  expect(await ask('pay_0123456789abcdef')).toBe(200)
+  expect(shop.weather.sent).toHaveLength(1)
+})
+
 test('on a slow chain the buyer is told to wait, and the same signature is served once the block is there', async () => {
   const shop = await openShop(onChain, undefined, 100)
   const wallet = await onChain.newWallet(1_000_000n)
