@@ -1,19 +1,11 @@
 /** Verifies and settles payments on a chain: this hub is its own x402 facilitator, with one key and one queue. */
 import type { FacilitatorEvmSigner } from '@x402/evm'
 import { ExactEvmScheme } from '@x402/evm/exact/facilitator'
-import {
-  createPublicClient,
-  custom,
-  encodeFunctionData,
-  type Hex,
-  isAddressEqual,
-  keccak256,
-  type Log,
-  parseEventLogs,
-} from 'viem'
+import { encodeFunctionData, type Hex, isAddressEqual, keccak256, type Log, parseEventLogs } from 'viem'
 import type { Account } from '../anchor/account.ts'
 import type { Chain } from '../anchor/chain.ts'
 import { tokenAbi } from './token/token.ts'
+import { type Connection, connect, errorText, multicall3, oneByOne, within } from './x402-connection.ts'
 import type { Payment } from './x402-header.ts'
 import type { KeptPayment, Payments } from './x402-payments.ts'
 
@@ -53,8 +45,6 @@ export type Outcome =
 /** How long an authorization is asked to be good for. */
 export const validS = 300
 
-const multicall3 = '0xcA11bde05977b3631167028862bE2a173976CA11'
-
 // A wallet's signature check is a call into its own code.
 const maxGas = 500_000n
 
@@ -65,31 +55,6 @@ const mostOpen = 500
 
 // A chain's clock may lie behind ours; an authorization is dead only when both agree.
 const deadAfterS = 120
-
-// Whatever a contract says by reverting is an answer; anything else is a node that cannot be relied on just now.
-const isAnswer = (error: unknown): boolean =>
-  error instanceof Error &&
-  error.name === 'RpcError' &&
-  (/revert/i.test(error.message) || (error as { data?: unknown }).data !== undefined)
-
-const text = (error: unknown): string =>
-  (error instanceof Error
-    ? ((error as { shortMessage?: string }).shortMessage ?? error.message)
-    : String(error)
-  ).slice(0, 200)
-
-/** Fails when work takes longer; the work itself goes on. */
-const within = async <T>(ms: number, work: Promise<T>): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('the chain takes too long')), Math.max(ms, 0))
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 /** The part of a payment that the chain sees, as the library wants it. */
 const payloadOf = (payment: Payment, requirements: Requirements) => ({
@@ -133,48 +98,6 @@ export const openSettler = (options: SettlerOptions) => {
     extra: { ...domain, ...(terms === undefined ? {} : { terms }) },
   })
 
-  /** A client that remembers when the chain could not be asked: the library takes that for a bad signature. */
-  const connect = () => {
-    let away: string | undefined
-    const end = Date.now() + chainMs
-    const request: Chain['request'] = async (call) => {
-      try {
-        return await within(end - Date.now(), chain.request(call))
-      } catch (error) {
-        if (!isAnswer(error)) away ??= text(error)
-        throw error
-      }
-    }
-    const client = createPublicClient({
-      transport: custom({ request: request as (call: unknown) => Promise<unknown> }, { retryCount: 0 }),
-    })
-    return {
-      client,
-      away: () => away,
-      fail: (detail: string): never => {
-        away ??= detail
-        throw new Error(detail)
-      },
-    }
-  }
-  type Connection = ReturnType<typeof connect>
-
-  /** Not every chain has a Multicall3: its calls are made one by one. */
-  const oneByOne = async (
-    { client }: Connection,
-    calls: readonly { target: Hex; callData: Hex }[],
-  ): Promise<{ success: boolean; returnData: Hex }[]> => {
-    const answers: { success: boolean; returnData: Hex }[] = []
-    for (const { target, callData } of calls) {
-      const returnData = await client.call({ to: target, data: callData }).then(
-        ({ data }) => data ?? '0x',
-        () => undefined,
-      )
-      answers.push({ success: returnData !== undefined, returnData: returnData ?? '0x' })
-    }
-    return answers
-  }
-
   const cannotSend = async (): Promise<never> => {
     throw new Error('nothing is sent here')
   }
@@ -201,7 +124,7 @@ export const openSettler = (options: SettlerOptions) => {
   let decimalsFit = false
 
   const verify = async (payment: Payment): Promise<Verified> => {
-    const connection = connect()
+    const connection = connect(chain, chainMs)
     try {
       const { client } = connection
       const [id, head] = [await client.getChainId(), Number(await client.getBlockNumber({ cacheTime: 0 }))]
@@ -228,7 +151,7 @@ export const openSettler = (options: SettlerOptions) => {
         ? { ok: false, reason: 'unfunded', detail, fromBlock: head }
         : { ok: false, reason: 'invalid', detail }
     } catch (error) {
-      return { ok: false, reason: 'away', detail: connection.away() ?? text(error) }
+      return { ok: false, reason: 'away', detail: connection.away() ?? errorText(error) }
     }
   }
 
@@ -256,7 +179,7 @@ export const openSettler = (options: SettlerOptions) => {
   /** What became of a payment. Who sent the transaction does not matter: a stranger may have been faster with it. */
   const look = async (kept: KeptPayment): Promise<Outcome> => {
     const { payer, nonce, transaction } = kept
-    const { client, away } = connect()
+    const { client, away } = connect(chain, chainMs)
     // Not an error of the chain: most often there is none yet.
     const receiptOf = (hash: Hex) => client.getTransactionReceipt({ hash }).catch(() => undefined)
     try {
@@ -292,7 +215,7 @@ export const openSettler = (options: SettlerOptions) => {
       if (dead) return { state: 'failed', transaction, detail: 'it was in no block before it ran out' }
       return { state: 'pending', transaction }
     } catch (error) {
-      return { state: 'away', detail: away() ?? text(error) }
+      return { state: 'away', detail: away() ?? errorText(error) }
     }
   }
 
@@ -366,7 +289,7 @@ export const openSettler = (options: SettlerOptions) => {
     },
     /** Sends a payment that is kept as `taken`, and waits a while for its block. */
     settle: async (payment: Payment, kept: KeptPayment): Promise<Outcome> => {
-      const connection = connect()
+      const connection = connect(chain, chainMs)
       let refused: string | undefined
       const scheme = new ExactEvmScheme(
         signerOf(connection, async ({ abi, functionName, args }) => {
@@ -374,7 +297,7 @@ export const openSettler = (options: SettlerOptions) => {
           try {
             return await inTurn(() => send(connection, kept, data))
           } catch (error) {
-            refused = text(error)
+            refused = errorText(error)
             throw error
           }
         }),

@@ -25,6 +25,8 @@ export const openWeather = (chain: Chain) => {
     down: false,
     /** A method that is answered with an error, as by a node that is overloaded. */
     hanging: false,
+    /** Transactions are taken and forgotten. */
+    forgetting: false,
     failing: undefined as string | undefined,
     holding: false,
     /** Transactions that were sent, however far they came. */
@@ -45,6 +47,7 @@ export const openWeather = (chain: Chain) => {
         if (call.method !== 'eth_sendRawTransaction') return chain.request(call)
         const raw = call.params![0] as Hex
         weather.sent.push(raw)
+        if (weather.forgetting) return `0x${'00'.repeat(32)}`
         if (!weather.holding) return chain.request(call)
         if (!held.includes(raw)) held.push(raw)
         return `0x${'00'.repeat(32)}`

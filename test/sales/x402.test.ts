@@ -276,6 +276,25 @@ test('a payment that lands when nobody waits any more is the wallet’s credit, 
   shop.expectSound()
 })
 
+test('a transaction that a node forgot is sent again, the same bytes', async () => {
+  const shop = await openShop(onChain, undefined, 100)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const buyer = shop.buyer(wallet)
+  const header = await buyer.sign(hour)
+  shop.weather.forgetting = true
+  expect((await shop.ask(hour, signed(header, secret))).status).toBe(503)
+  shop.weather.forgetting = false
+  const stop = new AbortController()
+  const running = shop.till.rail!.run(stop.signal)
+  await expect.poll(() => buyer.credit()).toBe(hourPrice)
+  stop.abort()
+  await running
+  expect(new Set(shop.weather.sent).size).toBe(1)
+  expect((await shop.ask(hour, signed(header, secret))).status).toBe(200)
+  expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+  shop.expectSound()
+})
+
 test('too little, another token, another recipient, another chain and an empty wallet are refused, and cost nothing', async () => {
   const shop = await openShop(onChain)
   const wallet = await onChain.newWallet(1_000_000n)
