@@ -82,6 +82,7 @@ export const openX402 = (options: X402Options): Rail & Disposable => {
   const payments: Payments = openPayments(options.path, `${chainId}:${asset.toLowerCase()}`)
   const settler = openSettler({ ...options, payments, waitMs, pollMs, chainMs })
   const network = `eip155:${chainId}` as const
+  let trouble: string | undefined
   const underWay = new Set<string>()
   const nameOf = ({ payer, nonce }: Pick<KeptPayment, 'payer' | 'nonce'>): string => `${payer} ${nonce}`
 
@@ -181,13 +182,18 @@ export const openX402 = (options: X402Options): Rail & Disposable => {
       detail,
       headers: { ...due(request, asked), ...response(false, payer, transaction, 'payment_failed') },
     })
-    const unavailable = (detail: string): Refusal => ({
-      ok: false,
-      slug: 'settlement-unavailable',
-      detail: `the payment was not taken, the same signature works later (${detail})`,
-      retryAfterS: awayRetryS,
-      headers: {},
-    })
+    const unavailable = (why: string): Refusal => {
+      // For the operator, once: it may name a node, or an account without money.
+      if (why !== trouble) log(`payments cannot be settled: ${why}`)
+      trouble = why
+      return {
+        ok: false,
+        slug: 'settlement-unavailable',
+        detail: 'the payment was not taken, the same signature works later',
+        retryAfterS: awayRetryS,
+        headers: {},
+      }
+    }
     const sellTo = (settled: boolean): Sold | undefined =>
       sell({
         customer,
@@ -232,6 +238,7 @@ export const openX402 = (options: X402Options): Rail & Disposable => {
     const ended = (kept: KeptPayment, outcome: Outcome): Taken<Sold> => {
       switch (outcome.state) {
         case 'settled':
+          trouble = undefined
           book(kept, outcome.transaction)
           return sellSettled(outcome.transaction)
         case 'pending':

@@ -89,6 +89,7 @@ export const openShop = async (
   waitMs = 5000,
 ) => {
   const weather = openWeather(chain)
+  const logged: string[] = []
   const selling = openSelling({
     path: join(directory, 'sales.sqlite'),
     network: 'testnet',
@@ -108,7 +109,7 @@ export const openShop = async (
         capWei: 10n ** 11n,
         path: join(directory, 'x402.sqlite'),
         credit,
-        log: (message) => expect.fail(message),
+        log: (message) => logged.push(message),
         waitMs,
         pollMs: 20,
         chainMs: 1000,
@@ -165,5 +166,5 @@ export const openShop = async (
   /** The ledger adds up, and says that as much came by x402 as the chain says. */
   const expectSound = () =>
     expect(sales.ledger.audit()).toEqual({ sum: 0n, unbalanced: [], wrongBalances: [] })
-  return { world, sales, till, weather, ask, buyer, balance, expectSound, close, directory }
+  return { world, logged, sales, till, weather, ask, buyer, balance, expectSound, close, directory }
 }

@@ -173,6 +173,8 @@ test('with the chain away nothing is taken, and the same signature works later',
   const away = await shop.ask(hour, signed(header))
   expect([away.status, await typeOf(away)]).toEqual([503, '/problems/settlement-unavailable'])
   expect(away.headers.get('retry-after')).toBe('10')
+  expect((await shop.ask(hour, signed(header))).status).toBe(503)
+  expect(shop.logged).toEqual(['payments cannot be settled: the node is away'])
   expect(buyer.credit()).toBe(0n)
   shop.weather.down = false
   expect((await shop.ask(hour, signed(header))).status).toBe(200)
