@@ -278,6 +278,26 @@ test('a payment that lands when nobody waits any more is the wallet’s credit, 
   shop.expectSound()
 })
 
+test('a wallet that signs the same dollar twice gets one answer, and the other is not served', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(hourPrice)
+  const buyer = shop.buyer(wallet)
+  const urls = [hour, `${hour}&limit=50`]
+  const headers: string[] = []
+  for (const url of urls) headers.push(await buyer.sign(url))
+  shop.weather.holding = true
+  const buying = urls.map((url, n) => shop.ask(url, signed(headers[n]!)))
+  await expect.poll(() => shop.weather.held.length).toBe(2)
+  await shop.weather.release()
+  const answers = await Promise.all(buying)
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 402])
+  const refused = answers.find(({ status }) => status === 402)!
+  expect(await typeOf(refused)).toBe('/problems/payment-failed')
+  expect(shop.sales.ledger.balance('world:x402')).toBe(-hourPrice)
+  expect(await shop.balance(wallet.address)).toBe(0n)
+  shop.expectSound()
+})
+
 test('a transaction that a node forgot is sent again, the same bytes', async () => {
   const shop = await openShop(onChain, undefined, 100)
   const wallet = await onChain.newWallet(1_000_000n)
