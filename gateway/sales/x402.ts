@@ -56,10 +56,10 @@ const awayRetryS = 10
 /** The customer that a wallet is. */
 export const customerOf = (payer: Hex): string => `x402-${payer.toLowerCase()}`
 
-const secretOf = (payment: Payment, request: RailRequest): string | undefined => {
-  const secret = payment.identifier ?? request.header('idempotency-key')
-  return secret !== undefined && secret.length >= secretLength ? secret : undefined
-}
+const secretOf = (payment: Payment, request: RailRequest): string | undefined =>
+  [payment.identifier, request.header('idempotency-key')].find(
+    (secret) => secret !== undefined && secret.length >= secretLength,
+  )
 
 /** Names a payment with its secret and the address it was made for. Without a secret no second request has the same. */
 const keyOf = ({ from, nonce, signature }: Payment, secret: string, { method, url }: RailRequest): string =>
