@@ -14,6 +14,8 @@ const port = z.int().min(0).max(65_535)
 const host = z.string().min(1).max(255)
 const hexKey = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits')
 
+const address = z.string().regex(/^0x[0-9a-fA-F]{40}$/, '0x and 40 hex digits')
+
 // A billion dollars are enough for one price.
 const microUsd = z.int().min(0).max(1_000_000_000_000_000)
 
@@ -180,6 +182,11 @@ const hub = z.strictObject({
     .strictObject({
       host: host.default('127.0.0.1').describe('Address of the query API.'),
       port: port.default(8080).describe('Its port; 0 picks a free one.'),
+      publicUrl: z
+        .url({ protocol: /^https?$/ })
+        .transform((url) => url.replace(/\/+$/, ''))
+        .optional()
+        .describe('Where buyers reach it, if that is not the address they connect to.'),
     })
     .prefault({}),
   market: z
@@ -203,6 +210,36 @@ const hub = z.strictObject({
       starterMicroUsd: microUsd
         .default(0)
         .describe('Credit that a new account begins with, in millionths of a US dollar.'),
+      x402: z
+        .strictObject({
+          enabled: z
+            .boolean()
+            .default(false)
+            .describe('Whether a request can be paid on the spot, by x402; selling must be on.'),
+          asset: address
+            .optional()
+            .describe(
+              'Dollar token with EIP-3009 and 6 decimals; without it a test token on the embedded chain.',
+            ),
+          name: z.string().min(1).max(64).optional().describe('Name in the token’s EIP-712 domain.'),
+          version: z.string().min(1).max(16).optional().describe('Version in the token’s EIP-712 domain.'),
+          chainId: z
+            .int()
+            .min(1)
+            .max(Number.MAX_SAFE_INTEGER)
+            .optional()
+            .describe('Chain that the token is on; needed with `asset`.'),
+          payTo: address.optional().describe('Who is paid; without it the account of the key.'),
+          keyFile: z
+            .string()
+            .optional()
+            .describe('File (0600) with the secp256k1 key that settles payments; used for nothing else.'),
+          rpcUrl: z
+            .string()
+            .optional()
+            .describe('JSON-RPC of the chain payments are on; without it that of `hub.chain`.'),
+        })
+        .prefault({}),
     })
     .prefault({}),
   store: z
@@ -225,11 +262,7 @@ const hub = z.strictObject({
         .string()
         .optional()
         .describe('File (0600) with the secp256k1 key that pays for anchors, 64 hex digits.'),
-      contract: z
-        .string()
-        .regex(/^0x[0-9a-fA-F]{40}$/, '0x and 40 hex digits')
-        .optional()
-        .describe('Anchor contract; without it one is deployed by the key.'),
+      contract: address.optional().describe('Anchor contract; without it one is deployed by the key.'),
       confirmations: z
         .int()
         .min(1)

@@ -16,6 +16,7 @@ import { homeAssistant } from './market/home-assistant.ts'
 import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
 import { run as serve } from './market/serve.ts'
+import { prepareX402 } from './paying.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
@@ -68,6 +69,23 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const { chain, rpcUrl } = await step('Chain', () =>
       openChain(config.chain, directory, account, log, scope),
     )
+
+    const { market, http: httpConfig } = config
+    // Before anchoring begins: on the embedded chain both are paid from one account.
+    const openRail =
+      market.sell && market.x402.enabled
+        ? await step('Payments', () =>
+            prepareX402({
+              config: market.x402,
+              chain,
+              embedded: rpcUrl !== null,
+              anchorer: account,
+              maxFeeGwei: config.chain.maxFeeGwei,
+              directory,
+              log,
+            }),
+          )
+        : undefined
 
     const evidence = scope.use(await step('Evidence', () => openHubEvidence(directory)))
     const book = scope.use(openAnchorBook(join(directory, 'anchor.sqlite')))
@@ -167,7 +185,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     meterIngest(metrics, ingest)
     collectDefaultMetrics({ register: metrics })
 
-    const { market } = config
+    const publicUrl = httpConfig.publicUrl === undefined ? {} : { publicUrl: httpConfig.publicUrl }
     const selling = !market.sell
       ? undefined
       : scope.use(
@@ -183,9 +201,13 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
             },
             factor: (station) => evidence.profile(station)?.pricePermille ?? 1000,
             starterMicroUsd: BigInt(market.starterMicroUsd),
+            ...(openRail === undefined ? {} : { openRail }),
+            ...publicUrl,
             nowMs: Date.now,
           }),
         )
+    const rail = selling?.till.rail
+    if (rail !== undefined) parts.push(rail.run(running))
 
     const health = (): PartState[] => {
       const anchoring = book.status()
@@ -219,6 +241,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       health,
       metrics,
       ...(selling === undefined ? {} : { till: selling.till }),
+      ...publicUrl,
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),
     })
     const http = Promise.withResolvers<number>()

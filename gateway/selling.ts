@@ -4,8 +4,9 @@ import { openTill, type Till } from './market/till.ts'
 import type { Signer } from './reading/cose.ts'
 import { verifyToken } from './reading/token.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
-import { acceptOffer, makeOffer, offerHash } from './sales/offer.ts'
+import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
 import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
+import type { Credit, Rail } from './sales/rail.ts'
 import { newSaleId, openSales, saleHash } from './sales/sales.ts'
 
 export type SellingOptions = {
@@ -17,8 +18,15 @@ export type SellingOptions = {
   readonly factor: OwnerFactor
   /** Credit of a new account, given by the hub. */
   readonly starterMicroUsd: MicroUsd
+  /** Opens the rail that requests without a key are paid by; it is told how credit is added. */
+  readonly openRail?: (credit: Credit) => Rail & Disposable
+  /** Where buyers reach the API, if that is not the address they connect to. */
+  readonly publicUrl?: string
   readonly nowMs: () => number
 }
+
+// A payment that takes longer than this is for a price that may have changed.
+const termsLifeMs = 2 * 60_000
 
 const offerFaults = {
   unknown: 'not one of this hub',
@@ -30,6 +38,8 @@ const offerFaults = {
 export const openSelling = (options: SellingOptions): { readonly till: Till } & Disposable => {
   const { network, hub, prices, factor, starterMicroUsd, nowMs } = options
   const sales = openSales(options)
+  const rail = options.openRail?.(sales.credit)
+  const termsHash = (asked: string): Uint8Array => saleHash(`terms ${asked}`)
   const parts: TillParts = {
     sales,
     priceOf: (rows, own) => priceOf(prices, rows, factor, own),
@@ -57,7 +67,22 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
       const verified = verifyToken(token, network, station, nowMs())
       return verified.ok ? { ok: true } : { ok: false, detail: verified.detail }
     },
+    ...(rail === undefined ? {} : { rail }),
+    ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+    makeTerms: (asked, amount) => makeOffer(network, termsHash(asked), amount, nowMs(), hub).jws,
+    holdTerms: (asked, terms) => {
+      const accepted = acceptOffer(terms, network, termsHash(asked), nowMs(), hub.publicKey)
+      if (!accepted.ok) return undefined
+      const { expiresMs, mostMicroUsd } = accepted.offer
+      return nowMs() > expiresMs - offerLifeMs + termsLifeMs ? undefined : mostMicroUsd
+    },
     nowMs,
   }
-  return { till: openTill(parts), [Symbol.dispose]: () => sales[Symbol.dispose]() }
+  return {
+    till: openTill(parts),
+    [Symbol.dispose]: () => {
+      rail?.[Symbol.dispose]()
+      sales[Symbol.dispose]()
+    },
+  }
 }

@@ -20,6 +20,7 @@ import { addRefusals } from './routes/refusals.ts'
 import { addSite } from './routes/site.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
+import { addTopUp } from './routes/topup.ts'
 
 export type { MarketDeps, PartState } from './api.ts'
 
@@ -93,7 +94,14 @@ export const createApi = (deps: MarketDeps): Api => {
     cors({
       origin: '*',
       allowMethods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
-      allowHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Offer', 'X-API-Key'],
+      allowHeaders: [
+        'Authorization',
+        'Content-Type',
+        'Idempotency-Key',
+        'Offer',
+        'Payment-Signature',
+        'X-API-Key',
+      ],
       exposeHeaders: [
         'ETag',
         'Link',
@@ -105,6 +113,8 @@ export const createApi = (deps: MarketDeps): Api => {
         'Credits-Remaining',
         'Budget-Remaining',
         'Content-Digest',
+        'Payment-Required',
+        'Payment-Response',
       ],
       maxAge: 86_400,
     }),
@@ -134,6 +144,7 @@ export const createApi = (deps: MarketDeps): Api => {
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)
+    if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
     app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
       type: 'http',

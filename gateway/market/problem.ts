@@ -20,7 +20,17 @@ export const problems = {
   'payment-required': {
     status: 402,
     title: 'This has to be paid for',
-    help: 'Get a key with POST /v1/keys and put credit on it; "payment" says what this costs.',
+    help: 'Get a key with POST /v1/keys and put credit on it; "payment" says what this costs. With a header PAYMENT-REQUIRED (x402) it can be paid on the spot.',
+  },
+  'payment-invalid': {
+    status: 402,
+    title: 'The payment cannot be taken',
+    help: 'Nothing was charged. "detail" says what is wrong; the header PAYMENT-REQUIRED says what is asked for.',
+  },
+  'payment-failed': {
+    status: 402,
+    title: 'The payment did not go through',
+    help: 'Nothing was served. "detail" says where the money is; what reached the hub is credit of the wallet and pays first.',
   },
   'credit-exhausted': {
     status: 402,
@@ -98,6 +108,16 @@ export const problems = {
     status: 429,
     title: 'Too many requests',
     help: 'Ask again after Retry-After seconds.',
+  },
+  'settlement-pending': {
+    status: 503,
+    title: 'The payment is on its way',
+    help: 'Ask again after Retry-After seconds, with the same signature. Never sign again: that would be another payment.',
+  },
+  'settlement-unavailable': {
+    status: 503,
+    title: 'Payments cannot be settled just now',
+    help: 'The payment was not taken: the same signature works later. An API key with credit works now.',
   },
   busy: {
     status: 503,

@@ -104,3 +104,28 @@ export const receiptSchema = sale
 export const receiptsSchema = z
   .strictObject({ receipts: z.array(sale), next: z.number().int().nullable() })
   .openapi('SalesReceipts')
+
+/** What a top-up is asked for with. */
+export const topUpSchema = z
+  .strictObject({
+    amountMicroUsd: z
+      .int()
+      .min(10_000)
+      .max(100_000_000)
+      .openapi({ description: 'From one cent to 100 dollars' }),
+    lifeS: z.int().min(60).max(2_592_000).default(86_400).openapi({
+      description: 'How long the key counts, in seconds: a day, up to 30 days',
+    }),
+  })
+  .openapi('TopUp')
+
+export const sessionKeySchema = z
+  .strictObject({
+    id: z.string(),
+    key: z.string().openapi({ description: 'The key, shown in this answer only' }),
+    account: z.string(),
+    budgetMicroUsd: microUsd,
+    creditMicroUsd: microUsd,
+    expires: time,
+  })
+  .openapi('SessionKey')

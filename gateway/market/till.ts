@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
 import type { MicroUsd } from '../sales/money.ts'
 import type { Price, PricedRow } from '../sales/price.ts'
+import type { Due, Paying, Rail, RailRequest, SellTo } from '../sales/rail.ts'
 import type { Delivery, Order, Payer, Sale, Sales } from '../sales/sales.ts'
 import { caching, entityTag, isNotModified } from './api.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
@@ -34,6 +35,13 @@ export type TillParts = {
     token: string,
     station: string,
   ) => { readonly ok: true } | { readonly ok: false; readonly detail: string }
+  /** How a request without a key is paid on the spot; without it a key is needed. */
+  readonly rail?: Rail
+  /** The hub's word on a price, for a request as it was asked, for as long as a payment may take; and whether it holds. */
+  readonly makeTerms: (asked: string, amount: MicroUsd) => string
+  readonly holdTerms: (asked: string, terms: string) => MicroUsd | undefined
+  /** Where buyers reach the API, if that is not the address they connect to. */
+  readonly publicUrl?: string
   readonly nowMs: () => number
 }
 
@@ -78,7 +86,7 @@ const exposed = (amount: MicroUsd): string => `${amount}`
 
 /** The till of an API. */
 export const openTill = (parts: TillParts) => {
-  const { sales, usdText, saleHash, newSaleId, nowMs } = parts
+  const { sales, usdText, saleHash, newSaleId, nowMs, rail, publicUrl } = parts
 
   /** Whose request this is; undefined without a key. A key that does not count is a problem. */
   const keyOf = (c: Context): ApiKey | undefined => {
@@ -199,11 +207,55 @@ export const openTill = (parts: TillParts) => {
     }
   }
 
+  const railRequest = (c: Context): RailRequest => {
+    const { origin, pathname, search } = new URL(c.req.url)
+    return {
+      method: c.req.method,
+      url: `${publicUrl ?? origin}${pathname}${search}`,
+      header: (name) => c.req.header(name),
+    }
+  }
+
+  const railDue = (asked: string, amount: MicroUsd): Due => ({
+    amount,
+    terms: parts.makeTerms(asked, amount),
+    holds: (terms) => parts.holdTerms(asked, terms),
+  })
+
+  /** Sells for a payment in the request; a request without one is told what has to be paid. */
+  const collect = async <Sold>(
+    c: Context,
+    asked: string,
+    amount: MicroUsd,
+    sell: SellTo<Sold>,
+    offer?: Parameters<typeof due>[1],
+  ): Promise<Sold> => {
+    const request = railRequest(c)
+    const payment = due(amount, offer)
+    const wanted = railDue(asked, amount)
+    if (rail?.carries(request) !== true)
+      throw new Problem(
+        fault('payment-required', `this costs ${usdText(amount)} USD`, {
+          payment,
+          ...(rail === undefined ? {} : { headers: rail.due(request, wanted) }),
+        }),
+      )
+    const taken = await rail.take(request, wanted, sell)
+    if (!taken.ok) {
+      const { slug, detail, headers, retryAfterS } = taken
+      const retry = retryAfterS === undefined ? {} : { retryAfterS }
+      throw new Problem(fault(slug, detail, { payment, headers, ...retry }))
+    }
+    for (const [name, value] of Object.entries(taken.headers)) c.header(name, value)
+    return taken.sold
+  }
+
   return {
     ...parts,
     keyOf,
     withScope,
     due,
+    collect,
     balanceOf,
     /** SHA-256 of a query's canonical text. */
     queryHash: saleHash,
@@ -251,23 +303,30 @@ export const openTill = (parts: TillParts) => {
         return c.body(null)
       }
       const offer = offerIn(c, hash)
+      const { price, delivery, scope } = priced
+      const order = { id, asked, query: hash, scope, price, delivery }
       if (payer === undefined) {
-        const made = parts.makeOffer(hash, amount)
-        throw new Problem(
-          fault('payment-required', `this costs ${usdText(amount)} USD`, { payment: due(amount, made) }),
-        )
+        const most = offer !== undefined && offer.mostMicroUsd < amount ? offer.mostMicroUsd : amount
+        const sellTo = ({ customer, once, terms }: Paying) => {
+          const wallet: Payer = { customer, rail: rail?.name ?? '' }
+          const owed = sales.owed({ payer: wallet, asked })
+          if (owed !== undefined && owed !== 'conflict') return { sold: owed, wallet }
+          const bound =
+            terms === undefined ? offer : { mostMicroUsd: terms.mostMicroUsd, hash: saleHash(terms.text) }
+          const sold = sales.sell({
+            ...order,
+            payer: wallet,
+            idempotencyKey: once,
+            ...(bound === undefined ? {} : { offer: bound }),
+          })
+          if (sold.ok) return { sold, wallet }
+          if (sold.reason === 'insufficient') return undefined
+          throw new Problem(refusalOf(sold))
+        }
+        const { sold, wallet } = await collect(c, asked, most, sellTo, parts.makeOffer(hash, amount))
+        return give(c, sold, wallet)
       }
-      const sold = sales.sell({
-        id,
-        payer,
-        asked,
-        query: hash,
-        scope: priced.scope,
-        price: priced.price,
-        delivery: priced.delivery,
-        ...once,
-        ...(offer === undefined ? {} : { offer }),
-      })
+      const sold = sales.sell({ ...order, payer, ...once, ...(offer === undefined ? {} : { offer }) })
       if (!sold.ok) throw new Problem(refusalOf(sold))
       return give(c, sold, payer)
     },

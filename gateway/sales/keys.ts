@@ -62,7 +62,7 @@ const hashOf = (secret: string): Buffer => createHash('sha256').update(secret).d
 // Compared with where there is no such key, so that both take as long.
 const noHash = Buffer.alloc(32)
 
-/** Keys of one customer, at most; each request looks one up, and lists show them all. */
+/** Keys of one customer that count, at most; each request looks one up, and lists show them all. */
 export const maxKeys = 100
 
 const numberOrNull = (value: SQLOutputValue | undefined): number | null =>
@@ -93,13 +93,14 @@ export type NewKey = {
 export const openKeys = (database: DatabaseSync) => {
   database.exec(schema)
   const addCustomer = database.prepare('INSERT INTO customer VALUES (?, ?)')
+  const joinCustomer = database.prepare('INSERT OR IGNORE INTO customer VALUES (?, ?)')
   const addKey = database.prepare(`
     INSERT INTO api_key (id, customer, hash, label, scopes, budget, alarm_percent, created_ms, expires_ms)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
   const keyOf = database.prepare('SELECT * FROM api_key WHERE id = ?')
   const keysOf = database.prepare('SELECT * FROM api_key WHERE customer = ? ORDER BY created_ms, id')
   const countOf = database.prepare(
-    'SELECT count(*) AS count FROM api_key WHERE customer = ? AND revoked_ms IS NULL',
+    'SELECT count(*) AS count FROM api_key WHERE customer = ?1 AND revoked_ms IS NULL AND coalesce(expires_ms, ?2) >= ?2',
   )
   const revokeKey = database.prepare(
     'UPDATE api_key SET revoked_ms = ? WHERE id = ? AND customer = ? AND revoked_ms IS NULL',
@@ -130,9 +131,11 @@ export const openKeys = (database: DatabaseSync) => {
         return create(id, first, nowMs)
       })
     },
-    /** Another key of a customer; undefined where it has `maxKeys` that are not revoked. */
+    /** Another key of a customer; undefined where it has `maxKeys` that count. */
     add: (customer: string, wanted: NewKey, nowMs: number) =>
-      Number(countOf.get(customer)!.count) >= maxKeys ? undefined : create(customer, wanted, nowMs),
+      Number(countOf.get(customer, nowMs)!.count) >= maxKeys ? undefined : create(customer, wanted, nowMs),
+    /** Makes a customer under a name that a rail knows it by, where there is none yet. */
+    join: (customer: string, nowMs: number): void => void joinCustomer.run(customer, nowMs),
     /** Whose key a text is, in a time that does not depend on how much of it is right. */
     find: (
       text: string,

@@ -183,6 +183,7 @@ export const openSales = (options: SalesOptions): Sales => {
     ORDER BY s.time_ms LIMIT 1`)
   const bodyOf = database.prepare('SELECT content_type, body FROM delivery WHERE sale = ?')
   const note = database.prepare("UPDATE sale SET state = ? WHERE id = ? AND state IN ('open', 'partial')")
+  const free = database.prepare('UPDATE sale SET request = id WHERE id = ?')
   const unserved = database.prepare("SELECT * FROM sale WHERE state = 'open' AND time_ms < ?")
   const find = database.prepare('SELECT * FROM sale WHERE id = ? AND customer = ?')
   const recent = database.prepare(
@@ -203,6 +204,8 @@ export const openSales = (options: SalesOptions): Sales => {
       const key = apiKeyOf.get(sale.id)?.api_key
       if (typeof key === 'string') keys.spend(key, -sale.priceMicroUsd)
       note.run('refunded', sale.id)
+      // Its buyer may order again under the same name.
+      free.run(sale.id)
       drop.run(sale.id)
       return true
     }
@@ -265,7 +268,8 @@ export const openSales = (options: SalesOptions): Sales => {
         ? undelivered.get(payer.customer, asked, nowMs() - againMs)
         : byRequest.get(requestOf(payer.customer, idempotencyKey))
     if (row === undefined) return undefined
-    return row.asked === asked ? again(row) : 'conflict'
+    // What was served and is not kept any more cannot be given again, and is not sold twice under one name.
+    return row.asked === asked ? (again(row) ?? 'conflict') : 'conflict'
   }
 
   const sell: Sales['sell'] = (order) => {
