@@ -144,6 +144,35 @@ const edge = z.strictObject({
     .describe('What hangs on this station.'),
 })
 
+const stripeNeeds = ['secretKeyFile', 'webhookSecretFile', 'successUrl', 'cancelUrl'] as const
+
+const stripe = z
+  .strictObject({
+    secretKeyFile: z
+      .string()
+      .optional()
+      .describe('File (0600) with the secret key of a Stripe account; with it, credit is sold by card.'),
+    webhookSecretFile: z
+      .string()
+      .optional()
+      .describe('File (0600) with the signing secret of the webhook at /v1/webhooks/stripe.'),
+    successUrl: z.url().optional().describe('Where a buyer is sent who has paid.'),
+    cancelUrl: z.url().optional().describe('Where a buyer is sent who has not.'),
+    apiUrl: z.url().default('https://api.stripe.com').describe('Address of Stripe’s API.'),
+  })
+  .superRefine((settings, context) => {
+    if (stripeNeeds.every((name) => settings[name] === undefined)) return
+    for (const name of stripeNeeds)
+      if (settings[name] === undefined)
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: `a value, as ${stripeNeeds.join(', ')} belong together`,
+          params: { got: 'nothing' },
+          input: settings,
+        })
+  })
+
 const hub = z.strictObject({
   key: z.string().optional().describe('Hub key: file:/path or credential:name. Created on first use.'),
   registration: z
@@ -203,6 +232,7 @@ const hub = z.strictObject({
       starterMicroUsd: microUsd
         .default(0)
         .describe('Credit that a new account begins with, in millionths of a US dollar.'),
+      stripe: stripe.prefault({}),
     })
     .prefault({}),
   store: z

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import { accountOf } from './anchor/account.ts'
 import { openAnchorBook, runAnchor } from './anchor/anchor.ts'
 import { openBroker, openChain, openStore } from './backends.ts'
-import type { HubConfig } from './config.ts'
+import { type HubConfig, readSecret } from './config.ts'
 import type { Broker, BrokerEvents } from './ingest/broker.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
@@ -22,6 +22,7 @@ import type { Signer } from './reading/cose.ts'
 import { verify } from './reading/ed25519.node.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
 import { defaultPrices } from './sales/price.ts'
+import { openStripe } from './sales/stripe.ts'
 import { openSelling } from './selling.ts'
 import { runFeed } from './store/feed.ts'
 import { openHubEvidence, scoringWith } from './views.ts'
@@ -168,6 +169,17 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     collectDefaultMetrics({ register: metrics })
 
     const { market } = config
+    const { secretKeyFile, webhookSecretFile, successUrl, cancelUrl, apiUrl } = market.stripe
+    const cards =
+      market.sell && secretKeyFile && webhookSecretFile && successUrl && cancelUrl
+        ? await openStripe({
+            secretKey: readSecret(secretKeyFile),
+            webhookSecret: readSecret(webhookSecretFile),
+            successUrl,
+            cancelUrl,
+            apiUrl,
+          })
+        : undefined
     const selling = !market.sell
       ? undefined
       : scope.use(
@@ -184,6 +196,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
             factor: () => 1000,
             starterMicroUsd: BigInt(market.starterMicroUsd),
             nowMs: Date.now,
+            ...(cards === undefined ? {} : { cards }),
           }),
         )
 

@@ -3,6 +3,7 @@ import type { TillParts } from './market/till.ts'
 import { openTill, type Till } from './market/till.ts'
 import type { Signer } from './reading/cose.ts'
 import { verifyToken } from './reading/token.ts'
+import type { CardRail } from './sales/cards.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash } from './sales/offer.ts'
 import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
@@ -18,6 +19,8 @@ export type SellingOptions = {
   /** Credit of a new account, given by the hub. */
   readonly starterMicroUsd: MicroUsd
   readonly nowMs: () => number
+  /** Where cards are taken. */
+  readonly cards?: CardRail
 }
 
 const offerFaults = {
@@ -58,6 +61,7 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
       return verified.ok ? { ok: true } : { ok: false, detail: verified.detail }
     },
     nowMs,
+    ...(options.cards === undefined ? {} : { cards: { rail: options.cards, book: sales.cards } }),
   }
   return { till: openTill(parts), [Symbol.dispose]: () => sales[Symbol.dispose]() }
 }

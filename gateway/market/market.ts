@@ -14,6 +14,7 @@ import { type Fault, fault, Problem, problemResponse } from './problem.ts'
 import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
+import { addCheckout } from './routes/checkout.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
@@ -135,6 +136,7 @@ export const createApi = (deps: MarketDeps): Api => {
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
+    if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
     app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
       type: 'http',
       scheme: 'bearer',

@@ -1,5 +1,6 @@
 /** The till: what stands between a query and its answer where data is sold. */
 import type { Context } from 'hono'
+import type { CardBook, CardRail } from '../sales/cards.ts'
 import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
 import type { MicroUsd } from '../sales/money.ts'
 import type { Price, PricedRow } from '../sales/price.ts'
@@ -7,6 +8,9 @@ import type { Delivery, Order, Payer, Sale, Sales } from '../sales/sales.ts'
 import { caching, entityTag, isNotModified } from './api.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
 import { timeText } from './time.ts'
+
+/** A card service and the book of its payments. */
+export type Cards = { readonly rail: CardRail; readonly book: CardBook }
 
 /** The rooms of the sales that the till works with, handed in: functions of other stages. */
 export type TillParts = {
@@ -35,6 +39,8 @@ export type TillParts = {
     station: string,
   ) => { readonly ok: true } | { readonly ok: false; readonly detail: string }
   readonly nowMs: () => number
+  /** Where cards are taken. */
+  readonly cards?: Cards
 }
 
 /** An answer that has a price, made and not yet given. */

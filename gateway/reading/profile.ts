@@ -47,9 +47,7 @@ export const cellResolution = (cell: string): number | undefined => {
 const isCell = (cell: string): boolean => {
   const resolution = cellResolution(cell)
   return (
-    resolution !== undefined &&
-    resolution >= cellResolutions.coarsest &&
-    resolution <= cellResolutions.finest
+    resolution !== undefined && resolution >= cellResolutions.coarsest && resolution <= cellResolutions.finest
   )
 }
 

@@ -18,7 +18,16 @@ const mayOwe = (account: AccountName): boolean => account.startsWith('world:') |
 
 export type Entry = { readonly account: AccountName; readonly amount: MicroUsd }
 
-export const postingKinds = ['credit', 'hold', 'release', 'capture', 'refund', 'sla', 'sale'] as const
+export const postingKinds = [
+  'credit',
+  'hold',
+  'release',
+  'capture',
+  'refund',
+  'sla',
+  'sale',
+  'chargeback',
+] as const
 export type PostingKind = (typeof postingKinds)[number]
 
 /** One posting: `request` is its name for ever, so that it cannot be made twice; `memo` is for the reader. */
