@@ -179,6 +179,7 @@ export const openSales = (options: SalesOptions): Sales => {
   database.exec(schema)
   const insert = database.prepare("INSERT INTO sale VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?)")
   const keep = database.prepare('INSERT INTO delivery VALUES (?, ?, ?, ?)')
+  const freeRequest = database.prepare('UPDATE sale SET request = id WHERE request = ?')
   const byRequest = database.prepare('SELECT * FROM sale WHERE request = ?')
   const undelivered = database.prepare(`
     SELECT s.* FROM sale s JOIN delivery d ON d.sale = s.id
@@ -305,6 +306,8 @@ export const openSales = (options: SalesOptions): Sales => {
     const record = (): boolean => {
       overBudget = payer.key !== undefined && amount > 0n && !keys.spend(payer.key.id, amount)
       if (overBudget) return false
+      // A sale that was paid back, or whose body is gone, answers this no more: the order is another from here on.
+      freeRequest.run(request)
       insert.run(
         id,
         request,
