@@ -144,6 +144,8 @@ const edge = z.strictObject({
     .describe('What hangs on this station.'),
 })
 
+const perMinute = z.int().min(1).max(1_000_000)
+
 const stripeNeeds = ['secretKeyFile', 'webhookSecretFile', 'successUrl', 'cancelUrl'] as const
 
 const stripe = z
@@ -209,6 +211,17 @@ const hub = z.strictObject({
     .strictObject({
       host: host.default('127.0.0.1').describe('Address of the query API.'),
       port: port.default(8080).describe('Its port; 0 picks a free one.'),
+      perMinuteAddress: perMinute
+        .default(600)
+        .describe('Requests a minute that an address has without a key, at most.'),
+      perMinuteKey: perMinute.default(3000).describe('Requests a minute that a key has, at most.'),
+      signUpsPerHour: perMinute.default(20).describe('Accounts that an address opens in an hour, at most.'),
+      trustProxy: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether the last hop in X-Forwarded-For counts as the address: only behind a proxy that sets it.',
+        ),
     })
     .prefault({}),
   market: z

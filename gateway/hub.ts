@@ -231,6 +231,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       nowMs: Date.now,
       health,
       metrics,
+      limits: config.http,
       ...(selling === undefined ? {} : { till: selling.till }),
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),
     })

@@ -8,6 +8,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import { timeout } from 'hono/timeout'
 import { type Api, caching, type MarketDeps } from './api.ts'
 import { openGate } from './gate.ts'
+import { limitBodies, limitRates } from './limits.ts'
 import { meterRequests } from './metrics.ts'
 import { fieldFaults } from './parameters.ts'
 import { type Fault, fault, Problem, problemResponse } from './problem.ts'
@@ -105,11 +106,16 @@ export const createApi = (deps: MarketDeps): Api => {
         'Receipt-Id',
         'Credits-Remaining',
         'Budget-Remaining',
+        'Budget-Alarm',
+        'RateLimit',
+        'RateLimit-Policy',
         'Content-Digest',
       ],
       maxAge: 86_400,
     }),
   )
+  if (deps.limits !== undefined) app.use(limitRates(deps.limits, deps.nowMs, (c) => deps.till?.keyIdOf(c)))
+  app.use(limitBodies())
   app.use(
     methodNotAllowed({
       app,

@@ -87,6 +87,16 @@ export const problems = {
     title: 'The query would touch too much at once',
     help: 'Change the parameter named in "fields", or page through with limit and cursor.',
   },
+  'body-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    help: 'Send less at once: "detail" says how much is read.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The body is of a kind that is not read here',
+    help: 'Send JSON with Content-Type: application/json.',
+  },
   'uri-too-long': { status: 414, title: 'The address is too long', help: 'Ask for fewer names at once.' },
   'headers-too-large': { status: 431, title: 'The headers are too large', help: 'Send fewer of them.' },
   'internal-error': {

@@ -95,6 +95,13 @@ export const openTill = (parts: TillParts) => {
     return found.key
   }
 
+  /** The id of the key of a request; undefined without one that counts. */
+  const keyIdOf = (c: Context): string | undefined => {
+    const text = keyIn(c)
+    const found = text === undefined ? undefined : sales.keys.find(text, nowMs())
+    return found?.ok ? found.key.id : undefined
+  }
+
   const withScope = (c: Context, scope: Scope): ApiKey => {
     const key = keyOf(c)
     if (key === undefined) throw noKey('this needs an API key')
@@ -157,7 +164,7 @@ export const openTill = (parts: TillParts) => {
 
   const give = (
     c: Context,
-    sold: { readonly sale: Sale; readonly delivery: Delivery },
+    sold: { readonly sale: Sale; readonly delivery: Delivery; readonly again: boolean },
     payer: Payer,
   ): Response => {
     const { sale, delivery } = sold
@@ -169,8 +176,13 @@ export const openTill = (parts: TillParts) => {
     c.header('credits-remaining', exposed(balanceOf(payer.customer)))
     const { key } = payer
     if (key !== undefined && key.budget !== null) {
-      const left = key.budget - key.spent - sale.priceMicroUsd
+      // The key was looked up before this was paid, and after what is given again was.
+      const spent = key.spent + (sold.again ? 0n : sale.priceMicroUsd)
+      const left = key.budget - spent
       c.header('budget-remaining', exposed(left < 0n ? 0n : left))
+      const percent = key.budget === 0n ? 100n : (spent * 100n) / key.budget
+      if (key.alarmPercent !== null && percent >= BigInt(key.alarmPercent))
+        c.header('budget-alarm', `${percent}`)
     }
     return c.body(watched(delivery.body, sale))
   }
@@ -208,6 +220,7 @@ export const openTill = (parts: TillParts) => {
   return {
     ...parts,
     keyOf,
+    keyIdOf,
     withScope,
     due,
     balanceOf,
