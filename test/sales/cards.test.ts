@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openStripe } from '#gateway/sales/stripe.ts'
 import { openSelling } from '#gateway/selling.ts'
+import { start } from '#test/kill/process.ts'
 import { nowMs, openWorld } from '#test/market-world.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
@@ -302,4 +304,97 @@ test('a session needs a key of the account, and an amount in whole cents', async
 test('a hub without cards has no such routes', async () => {
   await using world = await openWorld()
   expect((await world.api.request('/v1/checkout', { method: 'POST' })).status).toBe(404)
+})
+
+test('a hub takes its secrets from files that nobody else may read, and money from a socket', {
+  timeout: 60_000,
+}, async () => {
+  const fake = await openFakeStripe()
+  const data = temporaryDirectory()
+  const file = (name: string, secret: string) => {
+    const path = join(data, name)
+    writeFileSync(path, `${secret}\n`, { mode: 0o600 })
+    return path
+  }
+  const secretKeyFile = file('key', secretKey)
+  const setting = 'GROUNDTRUTH_HUB__MARKET__STRIPE__'
+  const env = {
+    GROUNDTRUTH_HUB__MARKET__SELL: 'true',
+    [`${setting}SECRETKEYFILE`]: secretKeyFile,
+    [`${setting}WEBHOOKSECRETFILE`]: file('webhook', webhookSecret),
+    [`${setting}SUCCESSURL`]: 'https://shop.test/thanks',
+    [`${setting}APIURL`]: fake.apiUrl,
+  }
+  const ports = ['--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0', '--data', data]
+  const startHub = (more: Record<string, string>) => {
+    const hub = start(['hub', ...ports], { ...env, ...more })
+    onTestFinished(async () => void (await hub.stop('SIGKILL')))
+    return hub
+  }
+  const ended = async (more: Record<string, string>) => {
+    const hub = startHub(more)
+    const [code] = (await once(hub.child, 'close')) as [number]
+    return { code, said: hub.said() }
+  }
+  expect(await ended({})).toMatchObject({
+    code: 78,
+    said: expect.stringContaining('hub.market.stripe.cancelUrl: expected a value'),
+  })
+  const whole = { [`${setting}CANCELURL`]: 'https://shop.test/pity' }
+  chmodSync(secretKeyFile, 0o644)
+  const open = await ended(whole)
+  expect(open).toMatchObject({ code: 78, said: expect.stringContaining(`chmod 600 ${secretKeyFile}`) })
+  chmodSync(secretKeyFile, 0o600)
+
+  const hub = startHub(whole)
+  const { http } = JSON.parse(await hub.firstLine) as { http: string }
+  const post = async (path: string, body: string, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${http}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body,
+    })
+    return { status: response.status, limit: response.headers.get('ratelimit'), said: await response.json() }
+  }
+  const made = await post('/v1/keys', '{}')
+  expect(made.limit).toMatch(/^"address";r=\d+;t=\d+, "sign-up";r=19;t=180$/)
+  const headers = { authorization: `Bearer ${(made.said as { key: string }).key}` }
+  const accountOf = async () =>
+    (await (await fetch(`${http}/v1/account`, { headers })).json()) as {
+      account: string
+      creditMicroUsd: number
+    }
+  const { account } = await accountOf()
+  const { id } = (await post('/v1/checkout', '{"amountUsd":10}', headers)).said as { id: string }
+  const payload = JSON.stringify(
+    {
+      id: 'evt_1',
+      object: 'event',
+      type: 'checkout.session.completed',
+      data: {
+        object: {
+          id,
+          client_reference_id: account,
+          metadata: { customer: account },
+          amount_total: 1000,
+          currency: 'usd',
+          payment_status: 'paid',
+          payment_intent: 'pi_1',
+        },
+      },
+    },
+    null,
+    2,
+  )
+  const signature = Stripe.webhooks.generateTestHeaderString({ payload, secret: webhookSecret })
+  expect(await post('/v1/webhooks/stripe', payload, { 'stripe-signature': signature })).toMatchObject({
+    status: 200,
+    said: { done: 'credited' },
+  })
+  expect((await accountOf()).creditMicroUsd).toBe(10_000_000)
+  const operator = start(['market', 'credit', account, '2.5', '--memo', 'a gift', '--data', data], {})
+  expect(await once(operator.child, 'close')).toEqual([0, null])
+  expect((await accountOf()).creditMicroUsd).toBe(12_500_000)
+  expect(hub.said() + open.said).not.toMatch(/sk_test|whsec/)
+  expect(await hub.stop('SIGTERM')).toBe(0)
 })

@@ -148,7 +148,7 @@ test(`a hub that sells, killed ${kills} times, charges for what it recorded, and
   }
 
   for (let killed = 0; killed < kills; killed++) {
-    await run(killed, 100_000, random() * 120)
+    await run(killed, 100_000, random() * 250)
     expect(wrongWith(path, oracle, hubKey)).toEqual([])
   }
   await run(kills, 20)
