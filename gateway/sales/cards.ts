@@ -70,7 +70,8 @@ const schema = `
     created_ms INTEGER NOT NULL,
     paid_ms INTEGER,
     intent TEXT,
-    refunded INTEGER NOT NULL DEFAULT 0
+    refunded INTEGER NOT NULL DEFAULT 0,
+    disputed INTEGER NOT NULL DEFAULT 0
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS checkout_intent ON checkout (intent) WHERE intent IS NOT NULL;
 `
@@ -81,6 +82,7 @@ type Checkout = {
   readonly amount: MicroUsd
   readonly paid: boolean
   readonly refunded: MicroUsd
+  readonly disputed: MicroUsd
 }
 
 const asCheckout = (row: Record<string, SQLOutputValue>): Checkout => ({
@@ -89,6 +91,7 @@ const asCheckout = (row: Record<string, SQLOutputValue>): Checkout => ({
   amount: row.amount as bigint,
   paid: row.paid_ms !== null,
   refunded: row.refunded as bigint,
+  disputed: row.disputed as bigint,
 })
 
 const lesser = (one: MicroUsd, other: MicroUsd): MicroUsd => {
@@ -109,6 +112,7 @@ export const openCardBook = (database: DatabaseSync, ledger: Ledger, nowMs: () =
   const byIntent = database.prepare('SELECT * FROM checkout WHERE intent = ? AND rail = ?')
   const byOrder = database.prepare('SELECT * FROM checkout WHERE order_id = ? AND rail = ?')
   const notePaid = database.prepare('UPDATE checkout SET paid_ms = ?, intent = ? WHERE session = ?')
+  const noteDisputed = database.prepare('UPDATE checkout SET disputed = disputed + ? WHERE session = ?')
   const noteRefunded = database.prepare('UPDATE checkout SET refunded = ? WHERE session = ?')
 
   const credited = (rail: string, event: Extract<CardEvent, { kind: 'paid' }>): Booked => {
@@ -180,7 +184,8 @@ export const openCardBook = (database: DatabaseSync, ledger: Ledger, nowMs: () =
     const checkout = asCheckout(row)
     if (!checkout.paid)
       return { ok: false, reason: 'early', detail: 'the payment of this refund has not been told yet' }
-    const total = lesser(event.total, checkout.amount)
+    // What a dispute has taken is not taken again.
+    const total = lesser(event.total, checkout.amount - checkout.disputed)
     // Totals may come in any order: only what is more than before is taken.
     if (total <= checkout.refunded) return { ok: true, done: 'already' }
     return takeBack(
@@ -199,21 +204,33 @@ export const openCardBook = (database: DatabaseSync, ledger: Ledger, nowMs: () =
     const checkout = asCheckout(row)
     const request = `${rail}-dispute:${event.dispute}`
     if (event.kind === 'disputed') {
-      const left = checkout.amount - checkout.refunded
+      const left = checkout.amount - checkout.refunded - checkout.disputed
       const amount = lesser(event.amount, left)
       if (amount <= 0n) return { ok: true, done: 'already' }
-      return takeBack(rail, checkout, amount, request, `card payment ${checkout.session} is disputed`)
+      const memo = `card payment ${checkout.session} is disputed`
+      return takeBack(
+        rail,
+        checkout,
+        amount,
+        request,
+        memo,
+        () => Number(noteDisputed.run(amount, checkout.session).changes) > 0,
+      )
     }
     const taken = ledger.entriesOfRequest(request)
     if (taken.length === 0)
       return { ok: false, reason: 'early', detail: 'this dispute has not been told yet' }
-    const posted = ledger.post({
-      request: `${request}:won`,
-      kind: 'credit',
-      timeMs: nowMs(),
-      memo: `the dispute of card payment ${checkout.session} was won`,
-      entries: taken.map(({ account, amount }) => ({ account, amount: -amount })),
-    })
+    const back = taken.find(({ account }) => account === `world:${rail}`)!.amount
+    const posted = ledger.post(
+      {
+        request: `${request}:won`,
+        kind: 'credit',
+        timeMs: nowMs(),
+        memo: `the dispute of card payment ${checkout.session} was won`,
+        entries: taken.map(({ account, amount }) => ({ account, amount: -amount })),
+      },
+      () => Number(noteDisputed.run(-back, checkout.session).changes) > 0,
+    )
     return { ok: true, done: posted.ok ? 'given-again' : 'already' }
   }
 

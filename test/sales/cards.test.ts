@@ -268,8 +268,16 @@ test('a dispute takes credit back, and one that is won gives it again', async ()
   expect([await say('created', 'needs_response'), buyer.credit()]).toEqual(['taken-back', 0n])
   expect(await say('funds_withdrawn', 'needs_response')).toBe('already')
   expect(await say('closed', 'lost')).toBe('ignored')
+  // Not taken a second time as a refund.
+  const refund = { id: 'ch_1', payment_intent: 'pi_1', amount_refunded: 1000, metadata: {} }
+  expect(await shop.send(shop.event('charge.refunded', refund))).toMatchObject({ said: { done: 'already' } })
+  expect(shop.ledger.balance('hub:card-loss')).toBe(0n)
   expect([await say('closed', 'won'), buyer.credit()]).toEqual(['given-again', 10_000_000n])
   expect([await say('funds_reinstated', 'won'), buyer.credit()]).toEqual(['already', 10_000_000n])
+  expect(await shop.send(shop.event('charge.refunded', refund))).toMatchObject({
+    said: { done: 'taken-back' },
+  })
+  expect(buyer.credit()).toBe(0n)
   shop.expectSound()
 })
 

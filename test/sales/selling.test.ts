@@ -364,3 +364,21 @@ test('an order that was paid back is placed again with its Idempotency-Key, and 
   expect(sales.ledger.balance(`customer:${buyer.customer}`)).toBe(1_000_000n - hourPrice)
   expectSound()
 })
+
+test('a key that there is not, and one with another secret, are answered alike, revoked or not', async () => {
+  const { signUp, world } = await openShop()
+  const [buyer, gone] = [await signUp(0n), await signUp(0n)]
+  await gone.ask(`/v1/keys/${gone.id}`, {}, 'DELETE')
+  const secret = 'A'.repeat(43)
+  const answers = await Promise.all(
+    ['0123456789abcdef', buyer.id, gone.id].map(async (id) => {
+      const answer = await world.api.request(hour, {
+        headers: { authorization: `Bearer gt_${id}_${secret}` },
+      })
+      return [answer.status, [...answer.headers], await answer.text()]
+    }),
+  )
+  expect(answers[1]).toEqual(answers[0])
+  expect(answers[2]).toEqual(answers[0])
+  expect((await gone.ask(hour)).status).toBe(401)
+})
