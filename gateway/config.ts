@@ -146,6 +146,37 @@ const edge = z.strictObject({
     .describe('What hangs on this station.'),
 })
 
+const perMinute = z.int().min(1).max(1_000_000)
+
+const stripeNeeds = ['secretKeyFile', 'webhookSecretFile', 'successUrl', 'cancelUrl'] as const
+
+const stripe = z
+  .strictObject({
+    secretKeyFile: z
+      .string()
+      .optional()
+      .describe('File (0600) with the secret key of a Stripe account; with it, credit is sold by card.'),
+    webhookSecretFile: z
+      .string()
+      .optional()
+      .describe('File (0600) with the signing secret of the webhook at /v1/webhooks/stripe.'),
+    successUrl: z.url().optional().describe('Where a buyer is sent who has paid.'),
+    cancelUrl: z.url().optional().describe('Where a buyer is sent who has not.'),
+    apiUrl: z.url().default('https://api.stripe.com').describe('Address of Stripe’s API.'),
+  })
+  .superRefine((settings, context) => {
+    if (stripeNeeds.every((name) => settings[name] === undefined)) return
+    for (const name of stripeNeeds)
+      if (settings[name] === undefined)
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: `a value, as ${stripeNeeds.join(', ')} belong together`,
+          params: { got: 'nothing' },
+          input: settings,
+        })
+  })
+
 const hub = z.strictObject({
   key: z.string().optional().describe('Hub key: file:/path or credential:name. Created on first use.'),
   registration: z
@@ -187,6 +218,17 @@ const hub = z.strictObject({
         .transform((url) => url.replace(/\/+$/, ''))
         .optional()
         .describe('Where buyers reach it, if that is not the address they connect to.'),
+      perMinuteAddress: perMinute
+        .default(600)
+        .describe('Requests a minute that an address has without a key, at most.'),
+      perMinuteKey: perMinute.default(3000).describe('Requests a minute that a key has, at most.'),
+      signUpsPerHour: perMinute.default(20).describe('Accounts that an address opens in an hour, at most.'),
+      trustProxy: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether the last hop in X-Forwarded-For counts as the address: only behind a proxy that sets it.',
+        ),
     })
     .prefault({}),
   market: z
@@ -240,6 +282,7 @@ const hub = z.strictObject({
             .describe('JSON-RPC of the chain payments are on; without it that of `hub.chain`.'),
         })
         .prefault({}),
+      stripe: stripe.prefault({}),
     })
     .prefault({}),
   store: z

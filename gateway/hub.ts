@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import { accountOf } from './anchor/account.ts'
 import { openAnchorBook, runAnchor } from './anchor/anchor.ts'
 import { openBroker, openChain, openStore } from './backends.ts'
-import type { HubConfig } from './config.ts'
+import { type HubConfig, readSecret } from './config.ts'
 import type { Broker, BrokerEvents } from './ingest/broker.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
@@ -23,6 +23,7 @@ import type { Signer } from './reading/cose.ts'
 import { verify } from './reading/ed25519.node.ts'
 import { hubTopic, topicsOf } from './reading/topics.ts'
 import { defaultPrices } from './sales/price.ts'
+import { openStripe } from './sales/stripe.ts'
 import { openSelling } from './selling.ts'
 import { runFeed } from './store/feed.ts'
 import { openHubEvidence, scoringWith } from './views.ts'
@@ -186,6 +187,17 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     collectDefaultMetrics({ register: metrics })
 
     const publicUrl = httpConfig.publicUrl === undefined ? {} : { publicUrl: httpConfig.publicUrl }
+    const { secretKeyFile, webhookSecretFile, successUrl, cancelUrl, apiUrl } = market.stripe
+    const cards =
+      market.sell && secretKeyFile && webhookSecretFile && successUrl && cancelUrl
+        ? await openStripe({
+            secretKey: readSecret(secretKeyFile),
+            webhookSecret: readSecret(webhookSecretFile),
+            successUrl,
+            cancelUrl,
+            apiUrl,
+          })
+        : undefined
     const selling = !market.sell
       ? undefined
       : scope.use(
@@ -204,6 +216,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
             ...(openRail === undefined ? {} : { openRail }),
             ...publicUrl,
             nowMs: Date.now,
+            ...(cards === undefined ? {} : { cards }),
           }),
         )
     const rail = selling?.till.rail
@@ -240,6 +253,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       nowMs: Date.now,
       health,
       metrics,
+      limits: config.http,
       ...(selling === undefined ? {} : { till: selling.till }),
       ...publicUrl,
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),

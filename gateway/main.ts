@@ -1,4 +1,4 @@
-/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, sensors, config. */
+/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, market, sensors, config. */
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -118,6 +118,30 @@ const build = (): Command => {
   shared(program.command('store').command('rebuild'))
     .description('delete the time-series store and make it again from the evidence (hub stopped)')
     .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
+  const market = program.command('market').description('the books of a hub that sells; it may be running')
+  shared(market.command('credit'))
+    .argument('<account>', 'id of an account, as /v1/account shows it')
+    .argument('<usd>', 'US dollars, as 25 or 0.50')
+    .description('give an account credit')
+    .requiredOption('--memo <text>', 'what it is for; its owner sees it')
+    .option('--request <id>', 'name of this credit: the same again does nothing')
+    .option('--json', 'as JSON', false)
+    .action(async (account: string, usd: string, options) =>
+      (await import('./commands/market.ts')).credit(account, usd, options),
+    )
+  shared(market.command('ledger'))
+    .description('print every entry, oldest first')
+    .addOption(new Option('--csv', 'as CSV').default(false).conflicts('json'))
+    .option('--json', 'one JSON object a line', false)
+    .action(async (options) => (await import('./commands/market.ts')).ledger(options))
+  shared(market.command('audit'))
+    .description('add up the books anew; ends with 1 where they do not add up')
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/market.ts')).audit(options))
+  shared(market.command('accounts'))
+    .description('list all accounts with their balances')
+    .option('--json', 'as JSON', false)
+    .action(async (options) => (await import('./commands/market.ts')).accounts(options))
   program
     .command('sensors')
     .argument('[model]', 'a driver, to see its settings')

@@ -3,6 +3,7 @@ import type { TillParts } from './market/till.ts'
 import { openTill, type Till } from './market/till.ts'
 import type { Signer } from './reading/cose.ts'
 import { verifyToken } from './reading/token.ts'
+import type { CardRail } from './sales/cards.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
 import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
@@ -23,6 +24,8 @@ export type SellingOptions = {
   /** Where buyers reach the API, if that is not the address they connect to. */
   readonly publicUrl?: string
   readonly nowMs: () => number
+  /** Where cards are taken. */
+  readonly cards?: CardRail
 }
 
 // A payment that takes longer than this is for a price that may have changed.
@@ -77,6 +80,7 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
       return nowMs() > expiresMs - offerLifeMs + termsLifeMs ? undefined : mostMicroUsd
     },
     nowMs,
+    ...(options.cards === undefined ? {} : { cards: { rail: options.cards, book: sales.cards } }),
   }
   return {
     till: openTill(parts),

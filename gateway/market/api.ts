@@ -7,6 +7,7 @@ import type { Anchors } from '../anchor/anchor.ts'
 import type { Evidence } from '../evidence/evidence.ts'
 import type { Store } from '../store/store.ts'
 import type { BatchAges } from './due.ts'
+import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
 import type { Till } from './till.ts'
@@ -37,6 +38,8 @@ export type MarketDeps = BatchAges & {
   readonly publicUrl?: string
   /** Where data is sold; without it everything is free. */
   readonly till?: Till
+  /** How often somebody may ask; without it as often as they like. */
+  readonly limits?: RateLimits
 }
 
 export type Api = OpenAPIHono

@@ -8,12 +8,14 @@ import { secureHeaders } from 'hono/secure-headers'
 import { timeout } from 'hono/timeout'
 import { type Api, caching, type MarketDeps } from './api.ts'
 import { openGate } from './gate.ts'
+import { limitBodies, limitRates } from './limits.ts'
 import { meterRequests } from './metrics.ts'
 import { fieldFaults } from './parameters.ts'
 import { type Fault, fault, Problem, problemResponse } from './problem.ts'
 import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
+import { addCheckout } from './routes/checkout.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
@@ -112,6 +114,9 @@ export const createApi = (deps: MarketDeps): Api => {
         'Receipt-Id',
         'Credits-Remaining',
         'Budget-Remaining',
+        'Budget-Alarm',
+        'RateLimit',
+        'RateLimit-Policy',
         'Content-Digest',
         'Payment-Required',
         'Payment-Response',
@@ -119,6 +124,8 @@ export const createApi = (deps: MarketDeps): Api => {
       maxAge: 86_400,
     }),
   )
+  if (deps.limits !== undefined) app.use(limitRates(deps.limits, deps.nowMs, (c) => deps.till?.keyIdOf(c)))
+  app.use(limitBodies())
   app.use(
     methodNotAllowed({
       app,
@@ -146,6 +153,7 @@ export const createApi = (deps: MarketDeps): Api => {
     addAccount(app, deps, deps.till)
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
+    if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
     app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
       type: 'http',
       scheme: 'bearer',

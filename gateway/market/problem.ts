@@ -47,6 +47,11 @@ export const problems = {
     title: 'This key may not do that',
     help: 'Make a key with the scope that "detail" names.',
   },
+  'webhook-invalid': {
+    status: 400,
+    title: 'This event does not count',
+    help: 'Only events that the card service signs, of sessions that were opened here, are booked.',
+  },
   'not-found': {
     status: 404,
     title: 'There is nothing here',
@@ -82,10 +87,25 @@ export const problems = {
     title: 'The offer does not hold for this',
     help: 'Get a new one with POST /v1/quotes for exactly this query.',
   },
+  'webhook-early': {
+    status: 409,
+    title: 'What this event follows has not been told yet',
+    help: 'Send it again after Retry-After seconds.',
+  },
   'query-too-large': {
     status: 413,
     title: 'The query would touch too much at once',
     help: 'Change the parameter named in "fields", or page through with limit and cursor.',
+  },
+  'body-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    help: 'Send less at once: "detail" says how much is read.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The body is of a kind that is not read here',
+    help: 'Send JSON with Content-Type: application/json.',
   },
   'uri-too-long': { status: 414, title: 'The address is too long', help: 'Ask for fewer names at once.' },
   'headers-too-large': { status: 431, title: 'The headers are too large', help: 'Send fewer of them.' },
@@ -103,6 +123,11 @@ export const problems = {
     status: 503,
     title: 'The time series store does not answer',
     help: 'No reading is lost by this. Ask again after Retry-After seconds.',
+  },
+  'checkout-unavailable': {
+    status: 503,
+    title: 'The card service does not answer',
+    help: 'Nothing was paid. Ask again after Retry-After seconds.',
   },
   'rate-limited': {
     status: 429,

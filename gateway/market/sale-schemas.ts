@@ -85,6 +85,26 @@ export const quoteSchema = z
   })
   .openapi('Quote')
 
+// What a card service takes at least, and as much as one payment should be.
+const [leastUsd, mostUsd] = [1, 10_000]
+
+export const newCheckoutSchema = z
+  .strictObject({
+    amountUsd: z
+      .number()
+      .min(leastUsd)
+      .max(mostUsd)
+      .refine((amount) => Math.abs(amount * 100 - Math.round(amount * 100)) < 1e-6, 'takes whole cents')
+      .openapi({ description: 'US dollars, in whole cents' }),
+  })
+  .openapi('NewCheckout')
+
+export const checkoutSchema = z.strictObject({ id: z.string(), url: z.string() }).openapi('Checkout')
+
+export const bookedSchema = z
+  .strictObject({ done: z.enum(['credited', 'taken-back', 'given-again', 'already', 'ignored']) })
+  .openapi('Booked')
+
 const sale = z.strictObject({
   id: saleId,
   time,

@@ -1,7 +1,7 @@
 /** The API on a socket, with limits that keep slow and greedy clients from stopping it. */
 import { createServer, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, type Http2Bindings, type HttpBindings } from '@hono/node-server'
 import {
   fault,
   type ProblemSlug,
@@ -12,7 +12,9 @@ import {
 } from './problem.ts'
 
 export type ServeOptions = {
-  readonly app: { readonly fetch: (request: Request) => Response | Promise<Response> }
+  readonly app: {
+    readonly fetch: (request: Request, bindings: HttpBindings | Http2Bindings) => Response | Promise<Response>
+  }
   readonly host: string
   /** 0 takes a free port. */
   readonly port: number
@@ -84,7 +86,7 @@ export const run = async (
       connectionsCheckingInterval: 2000,
       noDelay: true,
     },
-    getRequestListener((request) => app.fetch(request), {
+    getRequestListener((request, bindings) => app.fetch(request, bindings), {
       overrideGlobalObjects: false,
       errorHandler: () =>
         problemResponse(fault('bad-request', 'the address or the Host header is malformed')),

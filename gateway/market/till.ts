@@ -1,5 +1,6 @@
 /** The till: what stands between a query and its answer where data is sold. */
 import type { Context } from 'hono'
+import type { CardBook, CardRail } from '../sales/cards.ts'
 import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
 import type { MicroUsd } from '../sales/money.ts'
 import type { Price, PricedRow } from '../sales/price.ts'
@@ -8,6 +9,9 @@ import type { Delivery, Order, Payer, Sale, Sales } from '../sales/sales.ts'
 import { caching, entityTag, isNotModified } from './api.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
 import { timeText } from './time.ts'
+
+/** A card service and the book of its payments. */
+export type Cards = { readonly rail: CardRail; readonly book: CardBook }
 
 /** The rooms of the sales that the till works with, handed in: functions of other stages. */
 export type TillParts = {
@@ -43,6 +47,8 @@ export type TillParts = {
   /** Where buyers reach the API, if that is not the address they connect to. */
   readonly publicUrl?: string
   readonly nowMs: () => number
+  /** Where cards are taken. */
+  readonly cards?: Cards
 }
 
 /** An answer that has a price, made and not yet given. */
@@ -95,6 +101,13 @@ export const openTill = (parts: TillParts) => {
     const found = sales.keys.find(text, nowMs())
     if (!found.ok) throw noKey(keyFaults[found.reason])
     return found.key
+  }
+
+  /** The id of the key of a request; undefined without one that counts. */
+  const keyIdOf = (c: Context): string | undefined => {
+    const text = keyIn(c)
+    const found = text === undefined ? undefined : sales.keys.find(text, nowMs())
+    return found?.ok ? found.key.id : undefined
   }
 
   const withScope = (c: Context, scope: Scope): ApiKey => {
@@ -159,7 +172,7 @@ export const openTill = (parts: TillParts) => {
 
   const give = (
     c: Context,
-    sold: { readonly sale: Sale; readonly delivery: Delivery },
+    sold: { readonly sale: Sale; readonly delivery: Delivery; readonly again: boolean },
     payer: Payer,
   ): Response => {
     const { sale, delivery } = sold
@@ -171,8 +184,13 @@ export const openTill = (parts: TillParts) => {
     c.header('credits-remaining', exposed(balanceOf(payer.customer)))
     const { key } = payer
     if (key !== undefined && key.budget !== null) {
-      const left = key.budget - key.spent - sale.priceMicroUsd
+      // The key was looked up before this was paid, and after what is given again was.
+      const spent = key.spent + (sold.again ? 0n : sale.priceMicroUsd)
+      const left = key.budget - spent
       c.header('budget-remaining', exposed(left < 0n ? 0n : left))
+      const percent = key.budget === 0n ? 100n : (spent * 100n) / key.budget
+      if (key.alarmPercent !== null && percent >= BigInt(key.alarmPercent))
+        c.header('budget-alarm', `${percent}`)
     }
     return c.body(watched(delivery.body, sale))
   }
@@ -253,6 +271,7 @@ export const openTill = (parts: TillParts) => {
   return {
     ...parts,
     keyOf,
+    keyIdOf,
     withScope,
     due,
     collect,

@@ -97,6 +97,8 @@ export const openKeys = (database: DatabaseSync) => {
   const addKey = database.prepare(`
     INSERT INTO api_key (id, customer, hash, label, scopes, budget, alarm_percent, created_ms, expires_ms)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+  const customerOf = database.prepare('SELECT 1 FROM customer WHERE id = ?')
+  const allCustomers = database.prepare('SELECT id, created_ms FROM customer ORDER BY created_ms, id')
   const keyOf = database.prepare('SELECT * FROM api_key WHERE id = ?')
   const keysOf = database.prepare('SELECT * FROM api_key WHERE customer = ? ORDER BY created_ms, id')
   const countOf = database.prepare(
@@ -123,6 +125,10 @@ export const openKeys = (database: DatabaseSync) => {
   }
 
   return {
+    /** Every customer, oldest first, and when it signed up (UTC ms). */
+    customers: (): { readonly id: string; readonly createdMs: number }[] =>
+      allCustomers.all().map(({ id, created_ms }) => ({ id: id as string, createdMs: Number(created_ms) })),
+    hasCustomer: (id: string): boolean => customerOf.get(id) !== undefined,
     /** A new customer with a first key; `secret` is the whole key, and is told here only. */
     signUp: (first: NewKey, nowMs: number): { readonly key: ApiKey; readonly secret: string } => {
       const id = randomBytes(8).toString('hex')

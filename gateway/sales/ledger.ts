@@ -18,7 +18,16 @@ const mayOwe = (account: AccountName): boolean => account.startsWith('world:') |
 
 export type Entry = { readonly account: AccountName; readonly amount: MicroUsd }
 
-export const postingKinds = ['credit', 'hold', 'release', 'capture', 'refund', 'sla', 'sale'] as const
+export const postingKinds = [
+  'credit',
+  'hold',
+  'release',
+  'capture',
+  'refund',
+  'sla',
+  'sale',
+  'chargeback',
+] as const
 export type PostingKind = (typeof postingKinds)[number]
 
 /** One posting: `request` is its name for ever, so that it cannot be made twice; `memo` is for the reader. */
@@ -106,9 +115,12 @@ class Undo extends Error {
   }
 }
 
+// An operator's command and a hub write to the same file: each waits for the other's commit.
+const busyMs = 5_000
+
 /** Opens or creates the database that sales, keys and ledger share; every commit is on disk when it returns. */
 export const openSalesDatabase = (path: string): DatabaseSync => {
-  const database = new DatabaseSync(path, { readBigInts: true })
+  const database = new DatabaseSync(path, { readBigInts: true, timeout: busyMs })
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
   const synchronous = database.prepare('PRAGMA synchronous').get()?.synchronous
   if (synchronous !== 2n) throw new Error(`SQLite's synchronous is ${String(synchronous)}, not FULL (2)`)
@@ -135,6 +147,7 @@ export const openLedger = (database: DatabaseSync) => {
     SELECT p.id, p.request, p.kind, p.time_ms, p.memo, e.account, e.amount
     FROM posting p JOIN entry e ON e.posting = p.id
     WHERE p.id > ? ORDER BY p.id, e.line LIMIT ?`)
+  const allAccounts = database.prepare('SELECT name, balance FROM account ORDER BY name')
   const accountPage = database.prepare(`
     SELECT p.id, p.request, p.kind, p.time_ms, p.memo, e.account, e.amount
     FROM entry e JOIN posting p ON p.id = e.posting
@@ -178,6 +191,26 @@ export const openLedger = (database: DatabaseSync) => {
     if (found === undefined) throw new RangeError(`there is no hold ${id}`)
     if (Number(endHold.run(state, id).changes) === 0) throw new Undo({ ok: false, reason: 'duplicate' })
     return asHold(found)
+  }
+
+  const addedUp = (): Audit => {
+    const one = (sql: string): Record<string, SQLOutputValue>[] => database.prepare(sql).all()
+    const held = (one("SELECT coalesce(sum(amount), 0) AS sum FROM hold WHERE state = 'open'")[0]!.sum ??
+      0n) as bigint
+    return {
+      sum: one('SELECT coalesce(sum(balance), 0) AS sum FROM account')[0]!.sum as bigint,
+      unbalanced: one(
+        'SELECT request FROM posting p WHERE (SELECT coalesce(sum(amount), 0) FROM entry WHERE posting = p.id) <> 0',
+      ).map(({ request }) => request as string),
+      wrongBalances: [
+        ...one(
+          `SELECT name FROM account a
+           WHERE balance <> (SELECT coalesce(sum(amount), 0) FROM entry WHERE account = a.name)
+           OR (balance < 0 AND name NOT LIKE 'world:%' AND name NOT LIKE 'hub:%')`,
+        ).map(({ name }) => name as string),
+        ...(held === balance(heldAccount) ? [] : [heldAccount]),
+      ],
+    }
   }
 
   return {
@@ -275,24 +308,18 @@ export const openLedger = (database: DatabaseSync) => {
         after = whole.at(-1)!.posting
       }
     },
-    /** Adds everything up anew from the entries. */
+    /** Every account there is, by name. */
+    accounts: (): Entry[] =>
+      allAccounts
+        .all()
+        .map(({ name, balance }) => ({ account: name as AccountName, amount: balance as bigint })),
+    /** Adds everything up anew from the entries, as they are at one moment. */
     audit: (): Audit => {
-      const one = (sql: string): Record<string, SQLOutputValue>[] => database.prepare(sql).all()
-      const held = (one("SELECT coalesce(sum(amount), 0) AS sum FROM hold WHERE state = 'open'")[0]!.sum ??
-        0n) as bigint
-      return {
-        sum: one('SELECT coalesce(sum(balance), 0) AS sum FROM account')[0]!.sum as bigint,
-        unbalanced: one(
-          'SELECT request FROM posting p WHERE (SELECT coalesce(sum(amount), 0) FROM entry WHERE posting = p.id) <> 0',
-        ).map(({ request }) => request as string),
-        wrongBalances: [
-          ...one(
-            `SELECT name FROM account a
-             WHERE balance <> (SELECT coalesce(sum(amount), 0) FROM entry WHERE account = a.name)
-             OR (balance < 0 AND name NOT LIKE 'world:%' AND name NOT LIKE 'hub:%')`,
-          ).map(({ name }) => name as string),
-          ...(held === balance(heldAccount) ? [] : [heldAccount]),
-        ],
+      database.exec('BEGIN')
+      try {
+        return addedUp()
+      } finally {
+        database.exec('COMMIT')
       }
     },
   }

@@ -9,6 +9,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { toHex } from '../reading/bytes.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type SalesReceipt, signSale } from '../reading/sale.ts'
+import { type CardBook, openCardBook } from './cards.ts'
 import { signJws } from './jws.ts'
 import { type ApiKey, type Keys, openKeys } from './keys.ts'
 import { type AccountName, type Ledger, openLedger, openSalesDatabase } from './ledger.ts'
@@ -152,6 +153,7 @@ export type Sales = Disposable & {
   readonly factor: OwnerFactor
   readonly ledger: Ledger
   readonly keys: Keys
+  readonly cards: CardBook
   sell(order: Order): Sold
   /** A sale made before to this order's buyer that answers it: by its Idempotency-Key, or one that never arrived. */
   owed(
@@ -173,9 +175,11 @@ export const openSales = (options: SalesOptions): Sales => {
   const database: DatabaseSync = openSalesDatabase(options.path)
   const ledger = openLedger(database)
   const keys = openKeys(database)
+  const cards = openCardBook(database, ledger, nowMs)
   database.exec(schema)
   const insert = database.prepare("INSERT INTO sale VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?)")
   const keep = database.prepare('INSERT INTO delivery VALUES (?, ?, ?, ?)')
+  const freeRequest = database.prepare('UPDATE sale SET request = id WHERE request = ?')
   const byRequest = database.prepare('SELECT * FROM sale WHERE request = ?')
   const undelivered = database.prepare(`
     SELECT s.* FROM sale s JOIN delivery d ON d.sale = s.id
@@ -306,6 +310,8 @@ export const openSales = (options: SalesOptions): Sales => {
     const record = (): boolean => {
       overBudget = payer.key !== undefined && amount > 0n && !keys.spend(payer.key.id, amount)
       if (overBudget) return false
+      // A sale that was paid back, or whose body is gone, answers this no more: the order is another from here on.
+      freeRequest.run(request)
       insert.run(
         id,
         request,
@@ -352,6 +358,7 @@ export const openSales = (options: SalesOptions): Sales => {
     factor: options.factor,
     ledger,
     keys,
+    cards,
     sell,
     owed,
     served: (sale, much) => {

@@ -348,3 +348,37 @@ test('the account’s statement adds up to its credit', async () => {
   expect(entries.map(({ kind }) => kind)).toEqual(['sale', 'sale', 'credit'])
   expect(entries.reduce((sum, { amountMicroUsd }) => sum + amountMicroUsd, 0)).toBe(Number(buyer.credit()))
 })
+
+test('an order that was paid back is placed again with its Idempotency-Key, and charged once', async () => {
+  const shop = await openShop()
+  const buyer = await shop.signUp(1_000_000n)
+  const once = { 'idempotency-key': 'order-12345' }
+  await buyer.ask(hour, once)
+  await shop.close()
+  const { world, sales, expectSound } = await openShop(shop.path)
+  const headers = { authorization: `Bearer ${buyer.key}`, ...once }
+  for (let times = 0; times < 2; times++) {
+    const again = await world.api.request(hour, { headers })
+    expect([again.status, (await again.text()).length]).toEqual([200, expect.any(Number)])
+  }
+  expect(sales.ledger.balance(`customer:${buyer.customer}`)).toBe(1_000_000n - hourPrice)
+  expectSound()
+})
+
+test('a key that there is not, and one with another secret, are answered alike, revoked or not', async () => {
+  const { signUp, world } = await openShop()
+  const [buyer, gone] = [await signUp(0n), await signUp(0n)]
+  await gone.ask(`/v1/keys/${gone.id}`, {}, 'DELETE')
+  const secret = 'A'.repeat(43)
+  const answers = await Promise.all(
+    ['0123456789abcdef', buyer.id, gone.id].map(async (id) => {
+      const answer = await world.api.request(hour, {
+        headers: { authorization: `Bearer gt_${id}_${secret}` },
+      })
+      return [answer.status, [...answer.headers], await answer.text()]
+    }),
+  )
+  expect(answers[1]).toEqual(answers[0])
+  expect(answers[2]).toEqual(answers[0])
+  expect((await gone.ask(hour)).status).toBe(401)
+})

@@ -1,0 +1,124 @@
+/**
+ * A hub that sells, without its sockets, as a process to be killed: real books on disk, the real API, and buyers that
+ * sign up, get credit and buy. Each step is told on standard output before it is taken and after it has its answer.
+ */
+import { createHash } from 'node:crypto'
+import { writeSync } from 'node:fs'
+import { defaultPrices } from '#gateway/sales/price.ts'
+import { openSelling } from '#gateway/selling.ts'
+import { signerOf } from '#gateway/sign/key.ts'
+import { generator } from '#sim/random.ts'
+import { nowMs, openWorld, stationA, stationB } from '#test/market-world.ts'
+
+/** What is told, one JSON object a line. `digest` is of the bytes that came; `price` is what the answer said. */
+export type Told =
+  | { readonly step: 'ready' }
+  | { readonly step: 'signed-up'; readonly key: string }
+  | { readonly step: 'credits'; readonly customer: string; readonly request: string }
+  | { readonly step: 'credited'; readonly customer: string; readonly request: string }
+  | Wanted
+  | {
+      readonly step: 'bought'
+      readonly order: string
+      readonly receipt: string
+      readonly digest: string
+      readonly price: number
+    }
+  | { readonly step: 'done' }
+
+/** An order that was placed, as it is placed again. */
+export type Wanted = {
+  readonly step: 'wants'
+  readonly order: string
+  readonly key: string
+  readonly url: string
+}
+
+export type SellerOptions = {
+  readonly path: string
+  readonly pem: string
+  readonly seed: number
+  /** Steps to take; the test kills long before, except for the last time. */
+  readonly steps: number
+  /** Orders without an answer, which are placed again first. */
+  readonly pending: readonly Wanted[]
+  readonly keys: readonly string[]
+}
+
+export const creditMicroUsd = 5_000n
+
+const tell = (told: Told): void => void writeSync(1, `${JSON.stringify(told)}\n`)
+
+const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): Promise<void> => {
+  const hub = signerOf(pem, path)
+  const selling = openSelling({
+    path,
+    network: 'killtest',
+    hub,
+    prices: defaultPrices,
+    factor: () => 1000,
+    starterMicroUsd: creditMicroUsd,
+    nowMs: () => nowMs,
+  })
+  const { till } = selling
+  const world = await openWorld({ till, hubKey: hub.publicKey })
+  const random = generator(seed)
+  const known = [...keys]
+  const pick = (): string => known[Math.floor(random() * known.length)]!
+
+  const buy = async (wanted: Wanted): Promise<void> => {
+    tell(wanted)
+    const { url, order, key } = wanted
+    const response = await world.api.request(url, {
+      headers: { authorization: `Bearer ${key}`, 'idempotency-key': order },
+    })
+    const body = Buffer.from(await response.arrayBuffer())
+    if (response.status === 402) return
+    if (response.status !== 200) throw new Error(`${response.status}: ${body}; ${world.reported.map(String)}`)
+    tell({
+      step: 'bought',
+      order,
+      receipt: response.headers.get('receipt-id')!,
+      digest: createHash('sha256').update(body).digest('hex'),
+      price: Number(response.headers.get('price')),
+    })
+  }
+
+  tell({ step: 'ready' })
+  for (const one of pending) await buy(one)
+  for (let step = 0; step < steps; step++) {
+    const what = random()
+    if (known.length === 0 || what < 0.1) {
+      const response = await world.api.request('/v1/keys', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{"budgetMicroUsd":1000000}',
+      })
+      const { key } = (await response.json()) as { key: string }
+      known.push(key)
+      tell({ step: 'signed-up', key })
+    } else if (what < 0.25) {
+      const found = till.sales.keys.find(pick(), nowMs)
+      if (!found.ok) throw new Error(found.reason)
+      const { customer } = found.key
+      const request = `credit:${seed}:${step}`
+      tell({ step: 'credits', customer, request })
+      till.sales.credit(request, 'manual', customer, creditMicroUsd, 'a test')
+      tell({ step: 'credited', customer, request })
+    } else {
+      const station = random() < 0.5 ? stationA : stationB
+      const fromMs = nowMs - 60_000 * (1 + Math.floor(random() * 59))
+      await buy({
+        step: 'wants',
+        order: `order-${seed}-${step}`,
+        key: pick(),
+        url: `/v1/readings?station=${station}&from=${fromMs}&to=${nowMs}`,
+      })
+    }
+  }
+  tell({ step: 'done' })
+  selling[Symbol.dispose]()
+  await world[Symbol.asyncDispose]()
+}
+
+if (import.meta.main) await sell(JSON.parse(process.argv[2]!) as SellerOptions)

@@ -1,0 +1,192 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { verifySale } from '#gateway/reading/sale.ts'
+import { verifyJws } from '#gateway/sales/jws.ts'
+import { openLedger, openSalesDatabase } from '#gateway/sales/ledger.ts'
+import { newPem, signerOf } from '#gateway/sign/key.ts'
+import { generator } from '#sim/random.ts'
+import { creditMicroUsd, type SellerOptions, type Told, type Wanted } from '#test/kill/seller.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
+
+const kills = Number(process.env.SALES_KILLS ?? 40)
+const seed = Number(process.env.SEED ?? Date.now() % 1e9)
+
+const seller = join(import.meta.dirname, '../kill/seller.ts')
+
+type Answer = Extract<Told, { step: 'bought' }>
+
+/** What the wire showed: what was told, whatever the books say. */
+const newOracle = () => {
+  const keys: string[] = []
+  const orders = new Map<string, Wanted>()
+  const answers = new Map<string, Answer[]>()
+  const asked = new Set<string>()
+  const credited = new Set<string>()
+  return {
+    keys,
+    orders,
+    answers,
+    asked,
+    credited,
+    /** Orders that never had a whole answer. */
+    pending: (): Wanted[] => [...orders.values()].filter(({ order }) => !answers.has(order)),
+    note: (told: Told): void => {
+      if (told.step === 'signed-up') keys.push(told.key)
+      if (told.step === 'wants') orders.set(told.order, told)
+      if (told.step === 'credits') asked.add(told.request)
+      if (told.step === 'credited') credited.add(told.request)
+      if (told.step === 'bought') answers.set(told.order, [...(answers.get(told.order) ?? []), told])
+    },
+  }
+}
+
+/** Everything wrong with the books of a hub that was killed, against what was told; empty where they are sound. */
+const wrongWith = (path: string, oracle: ReturnType<typeof newOracle>, hubKey: Uint8Array): string[] => {
+  const database = openSalesDatabase(path)
+  const ledger = openLedger(database)
+  const wrong: string[] = []
+  const { sum, unbalanced, wrongBalances } = ledger.audit()
+  if (sum !== 0n) wrong.push(`the sum is ${sum}`)
+  for (const one of unbalanced) wrong.push(`${one} is unbalanced`)
+  for (const one of wrongBalances) wrong.push(`the balance of ${one} is wrong`)
+
+  const sales = new Map(
+    database
+      .prepare('SELECT * FROM sale')
+      .all()
+      .map((row) => [row.id as string, row]),
+  )
+  const postings = database.prepare('SELECT request FROM posting').all()
+  const requests = new Set(postings.map(({ request }) => request as string))
+  for (const request of requests)
+    if (request.startsWith('sale:') && !sales.has(request.slice(5)))
+      wrong.push(`${request} was charged and not recorded`)
+  const charged = new Map<string, bigint>()
+  for (const [id, row] of sales) {
+    const paid = ledger.entriesOfRequest(`sale:${id}`)
+    const entry = paid.find(({ account }) => account === `customer:${row.customer}`)
+    if (entry?.amount !== -(row.price as bigint)) wrong.push(`sale ${id} was recorded and not charged`)
+    if (requests.has(`refund:${id}`) !== (row.state === 'refunded'))
+      wrong.push(`sale ${id} is ${row.state}, and its refund says otherwise`)
+    const verified = verifySale(row.receipt as Uint8Array, 'killtest', hubKey)
+    if (!verified.ok || verified.sale.id !== id || BigInt(verified.sale.priceMicroUsd) !== row.price)
+      wrong.push(`sale ${id} has no sound receipt`)
+    if (verifyJws('groundtruth-sale+jwt', row.jws as string, hubKey) === undefined)
+      wrong.push(`sale ${id} has no sound JWS`)
+    const apiKey = row.api_key as string
+    if (row.state !== 'refunded') charged.set(apiKey, (charged.get(apiKey) ?? 0n) + (row.price as bigint))
+  }
+  for (const { id, spent } of database.prepare('SELECT id, spent FROM api_key').all())
+    if ((charged.get(id as string) ?? 0n) !== spent)
+      wrong.push(`key ${id} has spent ${spent}, and was charged ${charged.get(id as string) ?? 0n}`)
+  for (const [order, [first, ...again]] of oracle.answers) {
+    const row = sales.get(first!.receipt)
+    if (row === undefined || row.price !== BigInt(first!.price))
+      wrong.push(`${order} was served without a sale`)
+    if (again.some(({ digest }) => digest !== first!.digest)) wrong.push(`${order} was served two ways`)
+  }
+  for (const request of oracle.credited) if (!requests.has(request)) wrong.push(`${request} is lost`)
+  for (const request of requests)
+    if (request.startsWith('credit:') && !oracle.asked.has(request))
+      wrong.push(`${request} came from nowhere`)
+  const standing = [...sales.values()].filter(({ state }) => state !== 'refunded').length
+  if (standing > oracle.orders.size) wrong.push(`${oracle.orders.size} orders are ${standing} sales`)
+  database.close()
+  return wrong
+}
+
+test(`a hub that sells, killed ${kills} times, charges for what it recorded, and once (SEED=${seed})`, {
+  timeout: 60_000 + kills * 8_000,
+}, async () => {
+  const directory = temporaryDirectory()
+  const path = join(directory, 'sales.sqlite')
+  const pem = newPem()
+  const hubKey = signerOf(pem, 'test').publicKey
+  const random = generator(seed)
+  const oracle = newOracle()
+
+  /** Runs a seller; killed so long after it is ready, or left to end. */
+  const run = async (round: number, steps: number, killMs?: number): Promise<void> => {
+    const options: SellerOptions = {
+      path,
+      pem,
+      seed: seed * 1000 + round,
+      steps,
+      pending: oracle.pending(),
+      keys: oracle.keys,
+    }
+    const child = spawn(process.execPath, [seller, JSON.stringify(options)], {
+      env: { ...process.env, TMPDIR: directory },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let out = ''
+    let errors = ''
+    const ready = Promise.withResolvers<void>()
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk
+      const lines = out.split('\n')
+      out = lines.pop()!
+      for (const line of lines) oracle.note(JSON.parse(line) as Told)
+      ready.resolve()
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk
+    })
+    const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+    await Promise.race([ready.promise, closed])
+    if (killMs !== undefined) {
+      await sleep(killMs)
+      child.kill('SIGKILL')
+    }
+    const [code] = await closed
+    if (code !== null) expect(code, errors).toBe(0)
+  }
+
+  for (let killed = 0; killed < kills; killed++) {
+    await run(killed, 100_000, random() * 250)
+    expect(wrongWith(path, oracle, hubKey)).toEqual([])
+  }
+  await run(kills, 20)
+  expect(wrongWith(path, oracle, hubKey)).toEqual([])
+
+  // With every order placed again, each stands once, and what is left is what was given less what stands.
+  const database = new DatabaseSync(path, { readBigInts: true })
+  const one = (sql: string): bigint => Object.values(database.prepare(sql).get()!)[0] as bigint
+  const standing = one("SELECT count(*) FROM sale WHERE state <> 'refunded'")
+  expect(Number(standing)).toBe(oracle.answers.size)
+  const given = one(
+    "SELECT coalesce(sum(amount), 0) FROM entry WHERE account LIKE 'customer:%' AND amount > 0 AND posting IN (SELECT id FROM posting WHERE kind = 'credit')",
+  )
+  expect(given % creditMicroUsd).toBe(0n)
+  const spent = one("SELECT coalesce(sum(price), 0) FROM sale WHERE state <> 'refunded'")
+  expect(one("SELECT sum(balance) FROM account WHERE name LIKE 'customer:%'")).toBe(given - spent)
+  expect(oracle.answers.size).toBeGreaterThan(kills)
+  console.info(
+    `${kills} kills: ${oracle.orders.size} orders, ${standing} sales, ${one("SELECT count(*) FROM sale WHERE state = 'refunded'")} paid back`,
+  )
+
+  // The controls: one entry, one sale and one credit that are gone must show, or all of the above means nothing.
+  const without = (sql: string): string[] => {
+    const copy = join(directory, 'control.sqlite')
+    database.exec(`VACUUM INTO '${copy}'`)
+    const control = new DatabaseSync(copy)
+    control.exec(`PRAGMA foreign_keys = OFF; ${sql}`)
+    control.close()
+    const found = wrongWith(copy, oracle, hubKey)
+    for (const end of ['', '-wal', '-shm']) rmSync(`${copy}${end}`, { force: true })
+    return found
+  }
+  for (const sql of [
+    'DELETE FROM entry WHERE (posting, line) = (SELECT max(posting), 0 FROM entry)',
+    'DELETE FROM sale WHERE id = (SELECT max(id) FROM sale)',
+    "UPDATE sale SET receipt = x'00' WHERE id = (SELECT max(id) FROM sale)",
+    'UPDATE api_key SET spent = spent + 1',
+  ])
+    expect(without(sql), sql).not.toEqual([])
+  database.close()
+})
