@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { parseDocument, parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 import { ConfigError, schemaMistakes, type Told, teller, yamlMistakes } from './mistakes.ts'
+import { cellResolutions, isLicence, isStationName, maxPricePermille } from './reading/profile.ts'
 import { idPattern } from './reading/reading.ts'
 
 export { ConfigError } from './mistakes.ts'
@@ -85,6 +86,37 @@ const edge = z.strictObject({
         .describe('File with that password; default: a token signed by the key.'),
     })
     .prefault({}),
+  profile: z
+    .strictObject({
+      licence: z
+        .string()
+        .refine(isLicence, 'an SPDX identifier such as CC-BY-4.0, or LicenseRef-...')
+        .describe('Licence of the data: an SPDX identifier such as CC-BY-4.0.'),
+      name: z
+        .string()
+        .refine(isStationName, '1 to 64 letters, digits and spaces')
+        .optional()
+        .describe('Name of the station for people.'),
+      priceFactor: z
+        .number()
+        .min(0)
+        .max(maxPricePermille / 1000)
+        .default(1)
+        .describe('What is asked, as a multiple of the hub’s price.'),
+      latitude: z.number().min(-90).max(90).optional().describe('Degrees; stays on the station.'),
+      longitude: z.number().min(-180).max(180).optional().describe('Degrees; stays on the station.'),
+      resolution: z
+        .int()
+        .min(cellResolutions.coarsest)
+        .max(cellResolutions.finest)
+        .default(7)
+        .describe('H3 resolution at which the place is published: 5 (some 250 km2) to 9 (0.1 km2).'),
+    })
+    .refine(({ latitude, longitude }) => (latitude === undefined) === (longitude === undefined), {
+      message: 'both latitude and longitude, or neither',
+    })
+    .optional()
+    .describe('What the station says of itself, signed; without it nothing.'),
   hubKey: hexKey
     .optional()
     .describe('Public key of the hub. Without it the first one heard is trusted and kept.'),

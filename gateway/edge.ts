@@ -20,6 +20,7 @@ import { topicsOf } from './reading/topics.ts'
 import { type Connect, createRelay } from './relay/relay.ts'
 import { nothingTold } from './sensors/read.ts'
 import type { Surroundings } from './sensors/sensors.ts'
+import { type OwnerProfile, profileAnnouncer } from './sign/announce.ts'
 import { createSealer, type SealLimits } from './sign/sign.ts'
 import type { Machine } from './time/system.ts'
 import { createTimed, type TimedStatus } from './time/timed.ts'
@@ -54,6 +55,8 @@ export type EdgeOptions = {
   readonly clock: Machine
   /** What drivers are handed beside their settings. */
   readonly surroundings: Surroundings
+  /** What the owner says of the station, where anything. */
+  readonly profile?: OwnerProfile
   readonly version: string
   readonly log: (message: string) => void
   /**
@@ -148,6 +151,16 @@ export const startEdge = async (options: EdgeOptions, signal: AbortSignal): Prom
     log,
     failed: fail,
   })
+
+  if (options.profile !== undefined) {
+    const path = join(options.directory, 'profile.json')
+    const announce = profileAnnouncer({ profile: options.profile, path, sealer, utc: timekeeper.utcMs })
+    const say = (): void => {
+      if (timekeeper.status.known) announce().catch(fail)
+    }
+    timekeeper.whenKnown(say)
+    outbox.whenWritable(say)
+  }
 
   const devices = runDevices(
     options.devices,

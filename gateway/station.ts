@@ -14,6 +14,7 @@ import { hubKeyOf } from './relay/hub-key.ts'
 import { mqttConnector } from './relay/mqtt.ts'
 import { drivers } from './sensors/all.ts'
 import { settingMistake } from './setting-mistake.ts'
+import type { OwnerProfile } from './sign/announce.ts'
 import { checkingSurroundings, surroundingsIn } from './surroundings.ts'
 
 export type StationOptions = Pick<
@@ -69,12 +70,30 @@ const password = (config: EdgeConfig, network: string, signer: Signer): ((nowMs:
     : () => readSecret(passwordFile)
 }
 
+/** What the owner says of the station. Of the place only the H3 cell is told, at the resolution that the owner chose. */
+const profileOf = async ({ profile }: EdgeConfig): Promise<OwnerProfile | undefined> => {
+  if (profile === undefined) return undefined
+  const { licence, name, priceFactor, latitude, longitude, resolution } = profile
+  // Loaded by those who tell their place: it takes 5 MB.
+  const cell =
+    latitude === undefined || longitude === undefined
+      ? undefined
+      : (await import('h3-js')).latLngToCell(latitude, longitude, resolution)
+  return {
+    licence,
+    pricePermille: Math.round(priceFactor * 1000),
+    ...(name === undefined ? {} : { name }),
+    ...(cell === undefined ? {} : { cell }),
+  }
+}
+
 /** Starts the station; it runs until the signal aborts. */
-export const startStation = (options: StationOptions, signal: AbortSignal): Promise<Edge> => {
+export const startStation = async (options: StationOptions, signal: AbortSignal): Promise<Edge> => {
   const { config, network, signer, directory } = options
   const station = stationId(signer.publicKey)
   const pinnedPath = join(directory, 'hub.pub')
   mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const profile = await profileOf(config)
   return startEdge(
     {
       ...options,
@@ -87,6 +106,7 @@ export const startStation = (options: StationOptions, signal: AbortSignal): Prom
         maxBytes: config.outbox.maxMiB * 2 ** 20,
         ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
       },
+      ...(profile === undefined ? {} : { profile }),
       clock: systemClock,
       surroundings: surroundingsIn(directory, network),
       longestBackoffMs: config.broker.retryS * 1000,

@@ -134,7 +134,7 @@ describe('groundtruth ends with a code and the next step', () => {
     expect(config).toMatchObject({
       code: 78,
       said: expect.stringContaining(
-        `${file}:3:5 hub.http.prot: expected one of the settings host, port, perMinuteAddress, perMinuteKey, signUpsPerHour, trustProxy, got the name "prot"`,
+        `${file}:3:5 hub.http.prot: expected one of the settings host, port, publicUrl, perMinuteAddress, perMinuteKey, signUpsPerHour, trustProxy, got the name "prot"`,
       ),
     })
     expect(await run('edge', '--data', temporaryDirectory())).toMatchObject({

@@ -2,9 +2,11 @@
  * A step of thinning: when the outbox has used up its disk, every second of its oldest envelopes goes, so that the past
  * gets coarser and the newest stays whole. What goes is declared in the station's own chain.
  */
+
 import { holdPositions, readingsOf, spanOf } from '../reading/contents.ts'
 import { type Dropped, droppedContentType, droppedDigest, maxDropped } from '../reading/dropped.ts'
 import { decodeEnvelope } from '../reading/envelope.ts'
+import { profileContentType } from '../reading/profile.ts'
 
 // What a Pi reads, decodes and writes within a tenth of a second or two.
 const mostPerStep = 256
@@ -17,6 +19,9 @@ export const leastThinned = 64
 
 /** An envelope that waits: its number, its hash and its bytes. */
 export type Waiting = { readonly seq: number; readonly hash: Uint8Array; readonly bytes: Uint8Array }
+
+// What a station says of itself and of what it lost is small, and nothing else says it.
+const statements: ReadonlySet<string | number> = new Set([droppedContentType, profileContentType])
 
 /**
  * What of the oldest envelopes goes, as a declaration: every second one, the first of each pair, but for declarations
@@ -35,7 +40,7 @@ export const declarationOf = (
     if (reason === 'budget' && at % 2 === 1) continue
     if (envelopes.length >= maxDropped) break
     const decoded = decodeEnvelope(bytes)
-    if (!decoded.ok || decoded.envelope.contentType === droppedContentType) continue
+    if (!decoded.ok || statements.has(decoded.envelope.contentType)) continue
     const contents = readingsOf(decoded.envelope)
     if (!contents.ok) continue
     const span = spanOf(decoded.envelope, contents.readings)

@@ -46,6 +46,8 @@ export type Sealer = {
    * node's last here, as when a second radio was slower to hand it on: no hub would take what it is in.
    */
   addHeard(frame: Heard): Promise<boolean>
+  /** Signs a statement of the station's own and waits until it is on disk; false where the disk takes nothing now. */
+  declare(contentType: string, payload: Uint8Array): Promise<boolean>
   /** Seals what is open and waits until it is on disk; false where the disk did not take all of it yet. */
   flush(): Promise<boolean>
 }
@@ -144,19 +146,17 @@ export const createSealer = (deps: {
     deps.chain.holding?.(held.length, lost.count)
   }
 
+  const append = (contentType: string, payload: Uint8Array): void => {
+    const { seq, hash, withheld } = deps.chain.head
+    const head = { seq: seq + 1, prev: hash, clock: deps.clock([]), withheld, contentType }
+    deps.chain.append(signEnvelope(head, payload, deps.network, deps.signer))
+  }
+
   /** Says in the chain what memory had no room for. */
   const declareLost = (): void => {
     const dropped = lost.take(utc())
     if (dropped === undefined) return
-    const { seq, hash, withheld } = deps.chain.head
-    const head = {
-      seq: seq + 1,
-      prev: hash,
-      clock: deps.clock([]),
-      withheld,
-      contentType: droppedContentType,
-    }
-    deps.chain.append(signEnvelope(head, encodeDropped(dropped), deps.network, deps.signer))
+    append(droppedContentType, encodeDropped(dropped))
   }
 
   const writable = (): boolean => deps.chain.writable ?? true
@@ -228,6 +228,12 @@ export const createSealer = (deps: {
   return {
     add,
     addHeard,
+    declare: async (contentType, payload) => {
+      if (!writable()) return false
+      append(contentType, payload)
+      await deps.chain.commit()
+      return true
+    },
     flush: async () => {
       for (const lane of [...open.keys()]) await close(lane)
       await resuming
