@@ -91,7 +91,10 @@ const edge = z.strictObject({
       licence: z
         .string()
         .refine(isLicence, 'an SPDX identifier such as CC-BY-4.0, or LicenseRef-...')
-        .describe('Licence of the data: an SPDX identifier such as CC-BY-4.0.'),
+        .optional()
+        .describe(
+          'Licence of the data: an SPDX identifier such as CC-BY-4.0. With it the station says the rest.',
+        ),
       name: z
         .string()
         .refine(isStationName, '1 to 64 letters, digits and spaces')
@@ -115,8 +118,11 @@ const edge = z.strictObject({
     .refine(({ latitude, longitude }) => (latitude === undefined) === (longitude === undefined), {
       message: 'both latitude and longitude, or neither',
     })
-    .optional()
-    .describe('What the station says of itself, signed; without it nothing.'),
+    .refine(({ licence, name, latitude }) => licence !== undefined || (name ?? latitude) === undefined, {
+      path: ['licence'],
+      message: 'the licence that the data comes with',
+    })
+    .prefault({}),
   hubKey: hexKey
     .optional()
     .describe('Public key of the hub. Without it the first one heard is trusted and kept.'),

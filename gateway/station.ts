@@ -72,8 +72,8 @@ const password = (config: EdgeConfig, network: string, signer: Signer): ((nowMs:
 
 /** What the owner says of the station. Of the place only the H3 cell is told, at the resolution that the owner chose. */
 const profileOf = async ({ profile }: EdgeConfig): Promise<OwnerProfile | undefined> => {
-  if (profile === undefined) return undefined
   const { licence, name, priceFactor, latitude, longitude, resolution } = profile
+  if (licence === undefined) return undefined
   // Loaded by those who tell their place: it takes 5 MB.
   const cell =
     latitude === undefined || longitude === undefined
