@@ -275,7 +275,10 @@ describe('links that gateways call', () => {
 
   test('need no serial port, and no wiring when they are silent', async () => {
     const silent = await holding(
-      udpSource.replace('console.log(s.address().port)', '{ console.log(s.address().port); s.close() }'),
+      udpSource.replace(
+        'console.log(s.address().port)',
+        '{ const { port } = s.address(); s.close(() => console.log(port)) }',
+      ),
     )
     const { patient } = patientWith(
       sensorsYaml(`{ id: field, model: lorawan-gwmp, link: 'udp://127.0.0.1:${silent.port}' }`),
