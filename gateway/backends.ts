@@ -70,15 +70,16 @@ export const openChain = async (
   return { chain, rpcUrl: facade.url }
 }
 
-/** aedes in this process, or any MQTT broker; `url` is where stations connect. */
+/** aedes in this process, or any MQTT broker; `url` is where stations connect. What is sold is not given away. */
 export const openBroker = async (
   config: HubConfig['broker'],
   network: string,
   events: BrokerEvents,
   reconnected: () => void,
   warn: Log,
+  sells: boolean,
 ): Promise<{ broker: Broker; url: string }> => {
-  const { url, username, passwordFile, caFile, host, port, anonymousReaders } = config
+  const { url, username, passwordFile, caFile, host, port, anonymousReaders = !sells } = config
   const now = Date.now
   if (url === undefined) {
     if (!/^(127\.|localhost$|::1$)/.test(host))

@@ -243,8 +243,8 @@ const hub = z.strictObject({
       port: port.default(1883).describe('Its port; 0 picks a free one.'),
       anonymousReaders: z
         .boolean()
-        .default(true)
-        .describe('Whether decoded readings can be read without a name.'),
+        .optional()
+        .describe('Whether decoded readings can be read without a name; default: unless data is sold.'),
     })
     .prefault({}),
   http: z

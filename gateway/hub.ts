@@ -124,7 +124,9 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     }
     // Runs after the broker has closed: what it had taken is decided on before the evidence closes.
     scope.defer(ingest.drain)
-    const opened = await step('Broker', () => openBroker(config.broker, network, events, announce, log))
+    const opened = await step('Broker', () =>
+      openBroker(config.broker, network, events, announce, log, config.market.sell),
+    )
     broker = scope.use(opened.broker)
     const { url: mqttUrl } = opened
     announce()

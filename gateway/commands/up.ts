@@ -18,13 +18,43 @@ const firstReading = async (httpUrl: string, signal: AbortSignal): Promise<void>
   const until = Date.now() + firstReadingMs
   while (!signal.aborted && Date.now() < until) {
     const response = await fetch(`${httpUrl}/v1/latest`, { signal }).catch(() => undefined)
+    // Where data is sold, there is something as soon as it has a price.
+    if (response?.status === 402) return
     const body = (await response?.json().catch(() => undefined)) as { readings?: unknown[] } | undefined
     if (body?.readings?.length) return
     await new Promise((resolve) => setTimeout(resolve, 250))
   }
 }
 
-const welcome = (hub: Hub, data: string, stations: readonly string[], links: readonly string[]): string => {
+/** What somebody can do now, as shell commands. */
+const suggestions = (url: string, station: string, rpc: string, sells: boolean): string =>
+  sells
+    ? `Three things to try:
+
+  1. Get an API key, and see what was measured and what that costs:
+       curl -X POST -H 'content-type: application/json' -d '{}' ${url}/v1/keys
+       curl -i -H 'Authorization: Bearer gt_...' '${url}/v1/latest'
+  2. Take the proof of a purchase along, by its Receipt-Id, once the first batch is anchored, and check it:
+       curl -H 'Authorization: Bearer gt_...' '${url}/v1/readings?from=-10m' -i
+       curl -H 'Authorization: Bearer gt_...' -o proof.cbor ${url}/v1/receipts/RECEIPT-ID/bundle
+       npx groundtruth verify proof.cbor${rpc}
+  3. Open ${url}/docs in a browser.`
+    : `Three things to try:
+
+  1. See what was measured:
+       curl '${url}/v1/latest'
+  2. Take a proof along, once the first batch is anchored (within a minute), and check it:
+       curl -o proof.cbor '${url}/v1/bundle?station=${station}&from=-10m'
+       npx groundtruth verify proof.cbor${rpc}
+  3. Open ${url}/docs in a browser.`
+
+const welcome = (
+  hub: Hub,
+  data: string,
+  stations: readonly string[],
+  links: readonly string[],
+  sells: boolean,
+): string => {
   const [station = ''] = stations
   const rpc = hub.rpcUrl === null ? '' : ` --rpc ${hub.rpcUrl}`
   return `
@@ -37,14 +67,7 @@ Groundtruth is running.
   devices     ${links.join('\n              ')}
   state       ${data}
 
-Three things to try:
-
-  1. See what was measured:
-       curl '${hub.httpUrl}/v1/latest'
-  2. Take a proof along, once the first batch is anchored (within a minute), and check it:
-       curl -o proof.cbor '${hub.httpUrl}/v1/bundle?station=${station}&from=-10m'
-       npx groundtruth verify proof.cbor${rpc}
-  3. Open ${hub.httpUrl}/docs in a browser.
+${suggestions(hub.httpUrl, station, rpc, sells)}
 
 Ctrl-C stops it; the next start goes on where this one stopped.
 `
@@ -128,6 +151,7 @@ export const up = async (options: UpOptions, version: string): Promise<void> => 
           config.data,
           edges.map(({ station }) => station),
           stations.flatMap(({ devices }) => devices.map(({ model, opener }) => `${model} at ${opener.name}`)),
+          config.hub.market.sell,
         ),
       )
     await Promise.all(parts)

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ExactEvmScheme } from '@x402/evm/exact/client'
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch'
+import { connectAsync } from 'mqtt'
 import { type Hex, hexToBytes } from 'viem'
 import { expect, test } from 'vitest'
 import { accountOf } from '#gateway/anchor/account.ts'
@@ -21,7 +22,7 @@ const settings = {
   GROUNDTRUTH_HUB__MARKET__X402__ENABLED: 'true',
 }
 
-test('a whole hub sells by x402 with nothing but its own chain, and knows token and credit after a restart', async () => {
+test('a whole hub sells by x402 with nothing but its own chain, knows token and credit after a restart, and gives nothing away', async () => {
   const directory = temporaryDirectory()
   const signer = newSigner()
   const start = async () => {
@@ -80,5 +81,7 @@ test('a whole hub sells by x402 with nothing but its own chain, and knows token 
   const second = await start()
   expect(await tokenOf(second.httpUrl)).toBe(asset)
   expect(await buy(second.httpUrl, asset)).toBe(40_000)
+  // What is sold is not on the broker for everybody.
+  await expect(connectAsync(second.mqttUrl, { reconnectPeriod: 0 })).rejects.toThrow('Not authorized')
   await second.end()
 }, 60_000)
