@@ -67,6 +67,12 @@ const envPath = (name: string): string[] | undefined => {
 
 const envPrefix = 'GROUNDTRUTH_'
 
+// A buyer's API key, which "groundtruth buy" reads; it is no setting.
+const keyVariable = `${envPrefix}KEY`
+
+/** The API key of a buyer, where the environment has one. */
+export const apiKeyIn = (env: NodeJS.ProcessEnv): string | undefined => env[keyVariable]?.trim() || undefined
+
 /** The settings that there are at a path. */
 const settingsAt = (path: readonly PropertyKey[]): string[] => {
   let schema: z.ZodType | undefined = configSchema
@@ -126,7 +132,7 @@ export const loadConfig = ({ file, env, overrides = [] }: ConfigSources): Config
   const origins = new Map<string, string>()
   const mistakes: string[] = []
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith(envPrefix) || value === undefined) continue
+    if (!name.startsWith(envPrefix) || name === keyVariable || value === undefined) continue
     const path = envPath(name.slice(envPrefix.length))
     if (path === undefined) {
       mistakes.push(

@@ -257,6 +257,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       metrics,
       limits: config.http,
       ...(selling === undefined ? {} : { till: selling.till }),
+      verifyBundle: async (bytes) => (await import('./verify/verify.ts')).verifyBundle(bytes),
       ...publicUrl,
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),
     })

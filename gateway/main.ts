@@ -1,4 +1,4 @@
-/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, market, sensors, config. */
+/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, buy, market, sensors, config. */
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -118,6 +118,32 @@ const build = (): Command => {
   shared(program.command('store').command('rebuild'))
     .description('delete the time-series store and make it again from the evidence (hub stopped)')
     .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
+  program
+    .command('buy')
+    .description(
+      'buy readings from a hub, checked against its receipt; the key is in GROUNDTRUTH_KEY or a file',
+    )
+    .requiredOption('--hub <url>', 'address of the hub’s API')
+    .option('--key-file <file>', 'file (mode 0600) with the API key')
+    .option('--station <id>', 'only this station')
+    .option('--sensor <id>', 'only this sensor')
+    .option('--quantity <name>', 'only this quantity (may be repeated)', repeated, [])
+    .option('--from <time>', 'start: RFC 3339, milliseconds since 1970, or back from now as -1h', '-1h')
+    .option('--to <time>', 'end, exclusive; same forms', 'now')
+    .option('--every <length>', 'one value per interval, as 5m')
+    .option('--min-quality <score>', 'only readings with at least this score', number(0, 1))
+    .addOption(
+      new Option('--format <name>', 'format of the readings')
+        .choices(['json', 'csv', 'ndjson'])
+        .default('json'),
+    )
+    .option('--output <file>', 'where the readings go; without it to standard output')
+    .option('--max-usd <usd>', 'pay no more than this, in US dollars', '0.01')
+    .option('--quote', 'only say what it costs', false)
+    .option('--bundle <file>', 'also fetch the proof of it, and verify that here')
+    .option('--wait <seconds>', 'how long to wait until the proof is anchored', number(0, 86_400), 0)
+    .option('--json', 'say what was bought as JSON; with --output or --quote', false)
+    .action(async (options) => (await import('./commands/buy.ts')).buy(options))
   const market = program.command('market').description('the books of a hub that sells; it may be running')
   shared(market.command('credit'))
     .argument('<account>', 'id of an account, as /v1/account shows it')

@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client'
 import type { Anchors } from '../anchor/anchor.ts'
 import type { Evidence } from '../evidence/evidence.ts'
 import type { Store } from '../store/store.ts'
+import type { Report } from '../verify/report.ts'
 import type { BatchAges } from './due.ts'
 import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
@@ -38,6 +39,8 @@ export type MarketDeps = BatchAges & {
   readonly publicUrl?: string
   /** Where data is sold; without it everything is free. */
   readonly till?: Till
+  /** Checks a proof bundle for whoever asks by the Model Context Protocol; with it an API that sells has that door. */
+  readonly verifyBundle?: (bytes: Uint8Array) => Promise<Report>
   /** How often somebody may ask; without it as often as they like. */
   readonly limits?: RateLimits
 }

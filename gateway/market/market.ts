@@ -16,6 +16,7 @@ import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
 import { addCheckout } from './routes/checkout.ts'
+import { addMcp } from './routes/mcp.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
@@ -39,6 +40,10 @@ const mostWaiting = 64
 // A bundle can have 64 MB, and making one keeps a core busy.
 const mostBundles = 2
 const mostBundlesWaiting = 16
+
+// Verifying keeps the whole process busy, bundle by bundle.
+const mostVerified = 1
+const mostVerifiedWaiting = 8
 
 const storeRetryS = 5
 
@@ -100,6 +105,7 @@ export const createApi = (deps: MarketDeps): Api => {
         'Authorization',
         'Content-Type',
         'Idempotency-Key',
+        'MCP-Protocol-Version',
         'Offer',
         'Payment-Signature',
         'X-API-Key',
@@ -154,6 +160,8 @@ export const createApi = (deps: MarketDeps): Api => {
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
     if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
+    if (deps.verifyBundle !== undefined)
+      addMcp(app, deps, deps.verifyBundle, openGate(mostVerified, mostVerifiedWaiting))
     app.openAPIRegistry.registerComponent('securitySchemes', 'key', {
       type: 'http',
       scheme: 'bearer',

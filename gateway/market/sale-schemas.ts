@@ -47,6 +47,15 @@ export const keySchema = key
 
 export const keysSchema = z.strictObject({ keys: z.array(key) }).openapi('Keys')
 
+export const budgetSchema = key
+  .omit({ created: true, revoked: true })
+  .extend({
+    creditMicroUsd: microUsd,
+    leftMicroUsd: microUsd.openapi({ description: 'The smaller of credit and what is left of the budget' }),
+    leftUsd: z.string(),
+  })
+  .openapi('Budget')
+
 export const accountSchema = z
   .strictObject({
     account: z.string(),

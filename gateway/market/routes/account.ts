@@ -4,7 +4,14 @@ import type { ApiKey } from '../../sales/keys.ts'
 import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, Problem } from '../problem.ts'
-import { accountSchema, keySchema, keysSchema, newKeySchema, statementSchema } from '../sale-schemas.ts'
+import {
+  accountSchema,
+  budgetSchema,
+  keySchema,
+  keysSchema,
+  newKeySchema,
+  statementSchema,
+} from '../sale-schemas.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 
@@ -57,6 +64,15 @@ const accountRoute = createRoute({
   summary: 'Credit, and stations of one’s own',
   security: secured,
   responses: { 200: okJson(accountSchema, 'The account'), ...orFail },
+})
+
+const budgetRoute = createRoute({
+  method: 'get',
+  path: '/v1/budget',
+  tags: ['Account'],
+  summary: 'What the key of this request may still spend',
+  security: secured,
+  responses: { 200: okJson(budgetSchema, 'The key, and what is left for it'), ...orFail },
 })
 
 const stationRoute = createRoute({
@@ -154,6 +170,20 @@ export const addAccount = (app: Api, { nowMs }: MarketDeps, till: Till): void =>
     const { customer } = till.withScope(c, 'account')
     c.header('cache-control', 'no-store')
     return c.json(accountView(customer), 200)
+  })
+
+  app.openapi(budgetRoute, (c) => {
+    const key = till.withScope(c, 'read')
+    const credit = till.balanceOf(key.customer)
+    let left = credit
+    if (key.budget !== null && key.budget - key.spent < left) left = key.budget - key.spent
+    if (left < 0n) left = 0n
+    const { created: _, revoked: __, ...view } = keyView(key)
+    c.header('cache-control', 'no-store')
+    return c.json(
+      { ...view, creditMicroUsd: Number(credit), leftMicroUsd: Number(left), leftUsd: till.usdText(left) },
+      200,
+    )
   })
 
   app.openapi(stationRoute, (c) => {

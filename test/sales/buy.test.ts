@@ -1,0 +1,321 @@
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { HttpBindings } from '@hono/node-server'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { loadConfig } from '#gateway/config.ts'
+import { run as serve } from '#gateway/market/serve.ts'
+import { defaultPrices } from '#gateway/sales/price.ts'
+import { openSelling } from '#gateway/selling.ts'
+import type { StoredReading } from '#gateway/store/store.ts'
+import { start } from '#test/kill/process.ts'
+import { anHour, nowMs, openWorld, stationB } from '#test/market-world.ts'
+import { newSigner } from '#test/station.ts'
+import { temporaryDirectory } from '#test/temporary.ts'
+import { until } from '#test/until.ts'
+
+const network = 'testnet'
+const hour = ['--station', stationB, '--from', `${nowMs - 3_600_000}`, '--to', 'now']
+// As selling.test.ts counts it: 15 fresh values, 44 older ones, the base.
+const hourPrice = 470n
+
+type Fetch = (request: Request, bindings: HttpBindings) => Response | Promise<Response>
+
+/** A hub that sells, on a socket; `between` sees requests before it and may answer for it. */
+const openShop = async (
+  between: (request: Request, bindings: HttpBindings, hub: Fetch) => ReturnType<Fetch> = (
+    request,
+    bindings,
+    hub,
+  ) => hub(request, bindings),
+  stations: readonly StoredReading[] = anHour(),
+) => {
+  const signer = newSigner()
+  const selling = openSelling({
+    path: join(temporaryDirectory(), 'sales.sqlite'),
+    network,
+    hub: signer,
+    prices: defaultPrices,
+    factor: () => 1000,
+    starterMicroUsd: 1_000_000n,
+    nowMs: () => nowMs,
+  })
+  const { till } = selling
+  const world = await openWorld({ till, network, hubKey: signer.publicKey }, [...stations])
+  const stop = new AbortController()
+  const bound = Promise.withResolvers<number>()
+  const hub: Fetch = (request, bindings) => world.api.fetch(request, bindings)
+  const ended = serve(
+    {
+      app: { fetch: (request, bindings) => between(request, bindings as HttpBindings, hub) },
+      host: '127.0.0.1',
+      port: 0,
+      listening: bound.resolve,
+    },
+    stop.signal,
+  )
+  onTestFinished(async () => {
+    stop.abort()
+    await ended
+    selling[Symbol.dispose]()
+    await world[Symbol.asyncDispose]()
+  })
+  const url = `http://127.0.0.1:${await bound.promise}`
+  const { key, secret } = till.signUp({
+    label: '',
+    scopes: ['read'],
+    budget: null,
+    alarmPercent: null,
+    expiresMs: null,
+  })
+  const credit = () => till.sales.ledger.balance(`customer:${key.customer}`)
+  const buy = (...args: string[]) => buyAt(url, secret, ...args)
+  return { url, secret, buy, credit, till, customer: key.customer }
+}
+
+/** The hub's answer in plain text, to be changed. */
+const plainly = (hub: Fetch, { url, method, headers }: Request, bindings: HttpBindings) => {
+  const without = new Headers(headers)
+  without.delete('accept-encoding')
+  return hub(new Request(url, { method, headers: without }), bindings)
+}
+
+const buyAt = async (url: string, secret: string | undefined, ...args: string[]) => {
+  const running = start(
+    ['buy', '--hub', url, ...args],
+    secret === undefined ? {} : { GROUNDTRUTH_KEY: secret },
+  )
+  let out = ''
+  running.child.stdout!.on('data', (chunk: Buffer) => (out += chunk))
+  const code = await new Promise<number | null>((resolve) => running.child.once('close', resolve))
+  return { code, said: running.said(), out }
+}
+
+describe('groundtruth buy', () => {
+  test('says the price without a key, and sells for it: data, receipt and the books agree', async () => {
+    const { url, buy, credit, till, customer } = await openShop()
+    expect(await buyAt(url, undefined, ...hour, '--quote')).toMatchObject({
+      code: 0,
+      out: '0.000470 USD for 60 rows with 60 values\n',
+    })
+    expect(credit()).toBe(1_000_000n)
+    const file = join(temporaryDirectory(), 'hour.json')
+    const bought = await buy(...hour, '--output', file, '--json')
+    expect(bought.code, bought.said).toBe(0)
+    expect(credit()).toBe(1_000_000n - hourPrice)
+    const [sale] = till.sales.list(customer, 10)
+    expect(JSON.parse(bought.out)).toEqual({
+      rows: 60,
+      priceMicroUsd: Number(hourPrice),
+      priceUsd: '0.000470',
+      receipt: sale!.id,
+      output: file,
+    })
+    expect((JSON.parse(readFileSync(file, 'utf8')) as { readings: unknown[] }).readings).toHaveLength(60)
+    expect(existsSync(`${file}.part`)).toBe(false)
+  })
+
+  test('buys nothing above --max-usd, ends with 1, and tells the price', async () => {
+    const { buy, credit } = await openShop()
+    const file = join(temporaryDirectory(), 'hour.json')
+    const refused = await buy(...hour, '--max-usd', '0.000469', '--output', file)
+    expect(refused).toMatchObject({ code: 1, said: expect.stringContaining('this costs 0.000470 USD') })
+    expect(credit()).toBe(1_000_000n)
+    expect([existsSync(file), existsSync(`${file}.part`)]).toEqual([false, false])
+    const exact = await buy(...hour, '--max-usd', '0.00047', '--format', 'csv')
+    expect(exact.code, exact.said).toBe(0)
+    expect(exact.out.split('\r\n')).toHaveLength(62)
+    expect(exact.said).toMatch(/60 rows for 0\.000470 USD, receipt [0-9a-f]{32} checked/)
+  })
+
+  test('a broken connection and a busy hub cost one sale and no more', async () => {
+    const faults = ['busy', 'after', 'half']
+    const { buy, credit, till, customer } = await openShop(async (request, bindings, hub) => {
+      if (!request.url.includes('/v1/readings')) return hub(request, bindings)
+      const fault = faults.shift()
+      if (fault === undefined) return hub(request, bindings)
+      if (fault === 'busy') return new Response('', { status: 503 })
+      const answer = await hub(request, bindings)
+      const body = new Uint8Array(await answer.arrayBuffer())
+      if (fault === 'after') {
+        bindings.incoming.socket.destroy()
+        return new Response('')
+      }
+      let pulled = 0
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+        if (pulled++ === 0) return controller.enqueue(body.subarray(0, 100))
+        await sleep(100)
+        bindings.incoming.socket.destroy()
+      }
+      return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers: answer.headers })
+    })
+    const bought = await buy(...hour, '--format', 'ndjson')
+    expect(bought.code, bought.said).toBe(0)
+    expect(faults).toEqual([])
+    expect(bought.out.trim().split('\n')).toHaveLength(60)
+    expect(credit()).toBe(1_000_000n - hourPrice)
+    expect(till.sales.list(customer, 10)).toHaveLength(1)
+  })
+
+  test('all pages come for the price of the first, in every format', async () => {
+    const many = Array.from({ length: 10_400 }, (_, at): StoredReading => {
+      const [one] = anHour().filter(({ station }) => station === stationB)
+      return { ...one!, timeMs: nowMs - 3_600_000 + at * 300, seq: 1 + at, place: 0 }
+    })
+    const { buy, credit } = await openShop(undefined, many)
+    const price = async (...args: string[]) => {
+      const before = credit()
+      const bought = await buy(...hour, ...args, '--max-usd', '1')
+      expect(bought.code, bought.said).toBe(0)
+      return { out: bought.out, cost: before - credit() }
+    }
+    const lines = await price('--format', 'ndjson')
+    const times = lines.out
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { time: string }).time)
+    expect([times.length, new Set(times).size]).toEqual([10_400, 10_400])
+    const json = await price('--format', 'json')
+    const whole = JSON.parse(json.out) as { readings: { time: string }[]; next: unknown; from: string }
+    expect(whole.readings.map(({ time }) => time)).toEqual(times)
+    expect(whole).toMatchObject({ next: null, from: new Date(nowMs - 3_600_000).toISOString() })
+    const csv = await price('--format', 'csv')
+    expect(csv.out.split('\r\n').filter((line) => line.startsWith('time,'))).toHaveLength(1)
+    expect(csv.out.split('\r\n')).toHaveLength(10_402)
+    expect(new Set([lines.cost, json.cost, csv.cost])).toEqual(new Set([lines.cost]))
+  })
+
+  test('readings that were changed on the way, and another hub’s receipt, are no purchase', async () => {
+    const changed = await openShop(async (request, bindings, hub) => {
+      const answer = await plainly(hub, request, bindings)
+      if (!request.url.includes('/v1/readings')) return answer
+      const text = (await answer.text()).replace('-3.07', '-3.08')
+      return new Response(text, { headers: answer.headers })
+    })
+    const file = join(temporaryDirectory(), 'hour.json')
+    expect(await changed.buy(...hour, '--output', file)).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('Content-Digest'),
+    })
+    expect(existsSync(file)).toBe(false)
+
+    const consistent = await openShop(async (request, bindings, hub) => {
+      const answer = await plainly(hub, request, bindings)
+      if (!request.url.includes('/v1/readings')) return answer
+      const text = (await answer.text()).replace('-3.07', '-3.08')
+      const headers = new Headers(answer.headers)
+      const digest = createHash('sha256').update(text).digest('base64')
+      headers.set('content-digest', `sha-256=:${digest}:`)
+      return new Response(text, { headers })
+    })
+    expect(await consistent.buy(...hour, '--output', file)).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('FAILED: the receipt is of other readings'),
+    })
+    expect([existsSync(file), existsSync(`${file}.part`)]).toEqual([false, true])
+
+    for (const [member, told] of [
+      ['jws', 'the receipt as JWS is not signed by this hub'],
+      ['cose', 'the receipt does not hold'],
+    ] as const) {
+      const shop = await openShop(async (request, bindings, hub) => {
+        const answer = await plainly(hub, request, bindings)
+        if (!request.url.includes('/v1/receipts/')) return answer
+        const receipt = (await answer.json()) as { jws: string; cose: string }
+        receipt[member] = `${receipt[member].slice(0, -8)}${member === 'jws' ? 'AAAAAAAA' : 'AAAAAAA='}`
+        return Response.json(receipt)
+      })
+      expect(await shop.buy(...hour)).toMatchObject({
+        code: 1,
+        out: '',
+        said: expect.stringContaining(told),
+      })
+    }
+  })
+
+  test('a key is private, is needed, and is told from a wrong one', async () => {
+    const { url, secret } = await openShop()
+    const keyFile = join(temporaryDirectory(), 'key')
+    writeFileSync(keyFile, `${secret}\n`)
+    chmodSync(keyFile, 0o644)
+    const open = await buyAt(url, undefined, ...hour, '--key-file', keyFile)
+    expect(open).toMatchObject({ code: 78, said: expect.stringContaining(`chmod 600 ${keyFile}`) })
+    expect(open.said).not.toContain(secret)
+    chmodSync(keyFile, 0o600)
+    expect(await buyAt(url, undefined, ...hour, '--key-file', keyFile)).toMatchObject({ code: 0 })
+    expect(await buyAt(url, undefined, ...hour)).toMatchObject({
+      code: 64,
+      said: expect.stringContaining('--key-file FILE, or GROUNDTRUTH_KEY'),
+    })
+    const wrong = await buyAt(url, `${secret.slice(0, -4)}AAAA`, ...hour)
+    expect(wrong).toMatchObject({ code: 1, said: expect.stringContaining('The API key does not count') })
+    expect(wrong.said).not.toContain(secret.slice(0, -4))
+    const unknown = await buyAt(url, secret, '--quantity', 'temprature')
+    expect(unknown).toMatchObject({ code: 64, said: expect.stringContaining('did you mean "temperature"') })
+    expect(await buyAt(url, secret, ...hour, '--output', '/dev/null/x')).toMatchObject({ code: 73 })
+  })
+
+  test('the variable with a key is no setting, and no mistake for other commands', () => {
+    expect(() => loadConfig({ env: { GROUNDTRUTH_KEY: 'gt_1' } })).not.toThrow()
+    expect(() => loadConfig({ env: { GROUNDTRUTH_KEYS: 'gt_1' } })).toThrow('GROUNDTRUTH_KEYS')
+  })
+
+  test('a hub that sells nothing says where its readings are', async () => {
+    const world = await openWorld()
+    const stop = new AbortController()
+    const bound = Promise.withResolvers<number>()
+    const ended = serve({ app: world.api, host: '127.0.0.1', port: 0, listening: bound.resolve }, stop.signal)
+    onTestFinished(async () => {
+      stop.abort()
+      await ended
+      await world[Symbol.asyncDispose]()
+    })
+    expect(await buyAt(`http://127.0.0.1:${await bound.promise}`, undefined, '--quote')).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('sells nothing'),
+    })
+  })
+
+  test('from a whole hub it brings readings with a proof that holds', { timeout: 120_000 }, async () => {
+    const hub = start(
+      ['hub', '--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0', '--data', temporaryDirectory()],
+      {
+        GROUNDTRUTH_HUB__MARKET__SELL: 'true',
+        GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
+        GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
+        GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
+      },
+    )
+    onTestFinished(async () => void (await hub.stop('SIGKILL')))
+    const find = (pattern: RegExp) => until(`${pattern}`, 60, async () => pattern.exec(hub.said())?.[1])
+    const http = await find(/(http:\/\/127\.0\.0\.1:\d+)/)
+    const broker = await find(/(mqtt:\/\/\S+:\d+)/)
+    const fleet = start(
+      ['sim', '--stations', '1', '--interval', '0.2', '--broker', broker, '--data', temporaryDirectory()],
+      { GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.5' },
+    )
+    onTestFinished(async () => void (await fleet.stop('SIGKILL')))
+    const signUp = await fetch(`${http}/v1/keys`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    })
+    const { key } = (await signUp.json()) as { key: string }
+    await until('readings to buy', 60, async () => {
+      const quote = await fetch(`${http}/v1/quotes?from=-10m`, { method: 'POST' })
+      return ((await quote.json()) as { rows: number }).rows > 20 ? true : undefined
+    })
+    const [data, bundle] = ['data.csv', 'proof.cbor'].map((name) => join(temporaryDirectory(), name))
+    const args = ['--from', '-10m', '--format', 'csv', '--output', data!, '--bundle', bundle!, '--wait', '60']
+    const bought = await buyAt(http, key, ...args)
+    expect(bought.code, `${bought.said}\n${hub.said()}`).toBe(0)
+    expect(bought.said).toContain('VERIFIED: ')
+    expect(readFileSync(data!, 'utf8').split('\r\n').length).toBeGreaterThan(20)
+    expect(
+      await new Promise<number | null>((resolve) =>
+        start(['verify', bundle!], {}).child.once('close', resolve),
+      ),
+    ).toBe(0)
+  })
+})
