@@ -5,6 +5,7 @@ import { equalBytes, toHex } from '../reading/bytes.ts'
 import { type SalesReceipt, verifySale } from '../reading/sale.ts'
 import { verifyJws } from '../sales/jws.ts'
 import { offerHash } from '../sales/offer.ts'
+import type { Report } from '../verify/report.ts'
 import { type Answer, BuyingError } from './asking.ts'
 
 /** Whose word counts: the hub's key, and the network that its signatures are for. */
@@ -71,4 +72,17 @@ export const checkReceipt = (
   const same = { ...rest, network, query: toHex(query), response: toHex(response), offer: toHex(offer!) }
   if (sortedText(said) !== sortedText(same)) return wrong('the two forms of the receipt differ')
   return { ok: true, sale }
+}
+
+/** Why a proof is not of what was bought, whatever it proves; undefined where it is, or says nothing of it. */
+export const foreignProof = (
+  { network, scope }: Pick<Report, 'network' | 'scope'>,
+  seller: Seller,
+  query: URLSearchParams,
+): string | undefined => {
+  if (network === null || scope === null) return undefined
+  if (network !== seller.network) return 'the proof is of another network'
+  const wanted = ['station', 'sensor', 'from', 'to'].map((name) => query.get(name) ?? '')
+  const given = [scope.station ?? '', scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
+  return given.join() === wanted.join() ? undefined : 'the proof is of other readings'
 }

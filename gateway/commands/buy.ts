@@ -12,6 +12,7 @@ import { bundleBounds } from '../reading/bundle.ts'
 import { fromHex } from '../reading/bytes.ts'
 import { parseUsd, usdText } from '../sales/money.ts'
 import { verifyCommand } from '../verify/cli.ts'
+import { verifyBundle } from '../verify/verify.ts'
 import {
   type Ask,
   askerOf,
@@ -22,7 +23,7 @@ import {
   refusalOf,
   retryAfterMs,
 } from './asking.ts'
-import { checkReceipt, digestFits, offered, type Seller } from './bought.ts'
+import { checkReceipt, digestFits, foreignProof, offered, type Seller } from './bought.ts'
 import { type FormatName, joinPages } from './pages.ts'
 
 export type BuyOptions = {
@@ -267,8 +268,11 @@ const purchase = async (options: BuyOptions): Promise<void> => {
   try {
     if (receipt === undefined)
       throw new BuyingError('what costs nothing has no receipt, and no proof is given for it')
-    await proof.write(await fetchBundle(ask, receipt, options.wait))
+    const whole = await fetchBundle(ask, receipt, options.wait)
+    await proof.write(whole)
     await proof.keep()
+    const foreign = foreignProof(verifyBundle(whole), seller, new URLSearchParams(search))
+    if (foreign !== undefined) throw new BuyingError(`FAILED: ${foreign}`)
   } catch (error) {
     say({ bundle: null, verified: null })
     throw error

@@ -5,12 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '#gateway/config.ts'
+import { buildBundle } from '#gateway/market/bundle.ts'
 import { run as serve } from '#gateway/market/serve.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import type { StoredReading } from '#gateway/store/store.ts'
+import { verifyBundle } from '#gateway/verify/verify.ts'
+import { openWorld as openBundleWorld } from '#test/bundle-world.ts'
 import { start } from '#test/kill/process.ts'
 import { anHour, nowMs, openWorld, stationB } from '#test/market-world.ts'
+import { signerOf, weather } from '#test/reading/samples.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
@@ -232,6 +236,28 @@ describe('groundtruth buy', () => {
         said: expect.stringContaining(told),
       })
     }
+  })
+
+  test('a proof that holds, and is of something else, is no proof of it', async () => {
+    const world = openBundleWorld(network)
+    const station = world.addStation(signerOf(21))
+    world.sign(station, weather(4, nowMs - 60_000, 'bme280', 0))
+    world.closeBatch()
+    world.anchor(1)
+    const times = { fromMs: nowMs - 3_600_000, toMs: nowMs }
+    const built = await buildBundle(world.deps, { station, ...times })
+    if (!built.ok) return expect.fail(built.detail)
+    expect(verifyBundle(built.bytes)).toMatchObject({ ok: true, network })
+    const { buy } = await openShop((request, bindings, hub) =>
+      request.url.endsWith('/bundle') ? new Response(new Uint8Array(built.bytes)) : hub(request, bindings),
+    )
+    const bundle = join(temporaryDirectory(), 'proof.cbor')
+    const bought = await buy(...hour, '--bundle', bundle)
+    expect(bought).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('FAILED: the proof is of other readings'),
+    })
+    expect(bought.said).not.toContain('VERIFIED')
   })
 
   test('a key is private, is needed, and is told from a wrong one', async () => {
