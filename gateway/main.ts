@@ -114,6 +114,7 @@ const build = (): Command => {
   shared(program.command('key'))
     .description('show this station’s id and public key; the key is created where there is none')
     .option('--json', 'as JSON', false)
+    .option('--account <id>', 'also sign that the station belongs to that account of a hub that sells')
     .action(async (options) => (await import('./commands/key.ts')).key(options))
   shared(program.command('store').command('rebuild'))
     .description('delete the time-series store and make it again from the evidence (hub stopped)')

@@ -2,7 +2,7 @@
 import type { TillParts } from './market/till.ts'
 import { openTill, type Till } from './market/till.ts'
 import type { Signer } from './reading/cose.ts'
-import { verifyToken } from './reading/token.ts'
+import { verifyOwner } from './reading/owner.ts'
 import type { CardRail } from './sales/cards.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
@@ -66,8 +66,8 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
         sales.credit(`starter:${customer}`, 'starter', customer, starterMicroUsd, 'to begin with')
       return made
     },
-    ownsStation: (token, station) => {
-      const verified = verifyToken(token, network, station, nowMs())
+    ownsStation: (claim, station, account) => {
+      const verified = verifyOwner(claim, network, station, account, nowMs())
       return verified.ok ? { ok: true } : { ok: false, detail: verified.detail }
     },
     ...(rail === undefined ? {} : { rail }),

@@ -34,10 +34,11 @@ export type TillParts = {
     | { readonly ok: false; readonly reason: string }
   /** A new account with its first key, and what credit it begins with. */
   readonly signUp: (wanted: NewKey) => { readonly key: ApiKey; readonly secret: string }
-  /** Whether a token was signed by that station not long ago. */
+  /** Whether a claim is that station's word that it belongs to that account. */
   readonly ownsStation: (
-    token: string,
+    claim: string,
     station: string,
+    account: string,
   ) => { readonly ok: true } | { readonly ok: false; readonly detail: string }
   /** How a request without a key is paid on the spot; without it a key is needed. */
   readonly rail?: Rail

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { stationId } from '#gateway/reading/key.ts'
+import { signOwner } from '#gateway/reading/owner.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { verifyJws } from '#gateway/sales/jws.ts'
@@ -264,19 +265,33 @@ test('readings of one’s own station are free for whoever shows its key', async
   const [buyer, stranger] = [await signUp(0n), await signUp(0n)]
   const url = hour.replace(stationB, station)
   expect((await buyer.ask(url)).status).toBe(402)
-  const show = async ({ key }: typeof buyer, token: string) => {
+  const show = async ({ key }: typeof buyer, claim: string) => {
     const shown = await world.api.request('/v1/account/stations', {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ station, token }),
+      body: JSON.stringify({ station, claim }),
     })
     return shown.status
   }
-  expect(await show(stranger, signToken(network, newSigner(), nowMs))).toBe(400)
-  expect(await show(buyer, signToken(network, owner, nowMs))).toBe(200)
+  // Of another station, what a broker sees, for another account, of another network, of yesterday: none is a claim.
+  for (const claim of [
+    signOwner(network, newSigner(), stranger.customer, nowMs),
+    signToken(network, owner, nowMs),
+    signOwner(network, owner, buyer.customer, nowMs),
+    signOwner('othernet', owner, stranger.customer, nowMs),
+    signOwner(network, owner, stranger.customer, nowMs - 25 * 3_600_000),
+  ])
+    expect(await show(stranger, claim)).toBe(400)
+  expect(await show(buyer, signOwner(network, owner, buyer.customer, nowMs))).toBe(200)
   const free = await buyer.ask(url)
   expect([free.status, free.headers.get('price')]).toEqual([200, '0'])
   expect((await stranger.ask(url)).status).toBe(402)
+  // The proof of it, too; this world has no evidence to make one of.
+  const proof = `/v1/bundle?station=${station}&from=-1h`
+  expect((await buyer.ask(proof)).status).toBe(404)
+  expect((await stranger.ask(proof)).status).toBe(402)
+  expect((await buyer.ask('/v1/bundle?from=-1h')).status).toBe(402)
+  expect((await world.api.request(proof)).status).toBe(401)
 })
 
 test('a body that broke off is given again, and one that nobody took is paid back', async () => {

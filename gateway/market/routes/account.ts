@@ -80,13 +80,14 @@ const stationRoute = createRoute({
   path: '/v1/account/stations',
   tags: ['Account'],
   summary: 'Shows that a station is one’s own: its readings are free for this account',
-  description: '"groundtruth key --token" prints a token that the station signed; it is good for a day.',
+  description:
+    'On the station, "groundtruth key --account ID" prints its claim for this account; it is good for a day.',
   security: secured,
   request: {
     body: body(
       z.strictObject({
         station: parameters.station.unwrap().openapi({ description: 'Station id' }),
-        token: z.string().max(1024),
+        claim: z.string().max(1024),
       }),
     ),
   },
@@ -188,11 +189,11 @@ export const addAccount = (app: Api, { nowMs }: MarketDeps, till: Till): void =>
 
   app.openapi(stationRoute, (c) => {
     const { customer } = till.withScope(c, 'account')
-    const { station, token } = c.req.valid('json')
-    const shown = till.ownsStation(token, station)
+    const { station, claim } = c.req.valid('json')
+    const shown = till.ownsStation(claim, station, customer)
     if (!shown.ok)
       throw new Problem(
-        fault('invalid-query', shown.detail, { fields: [{ name: 'token', detail: shown.detail }] }),
+        fault('invalid-query', shown.detail, { fields: [{ name: 'claim', detail: shown.detail }] }),
       )
     keys.own(customer, station)
     c.header('cache-control', 'no-store')

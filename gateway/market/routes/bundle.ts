@@ -73,11 +73,20 @@ export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle =>
     if (built.anchoredToMs !== null) c.header('anchored-until', timeText(built.anchoredToMs))
     return c.body(new Uint8Array(built.bytes))
   }
-  // Where data is sold a bundle belongs to a purchase: it holds the readings.
-  if (till === undefined)
-    app.openapi(bundleRoute, (c): Promise<Response> => {
-      const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
-      return send(c, selection)
-    })
+  app.openapi(bundleRoute, (c): Promise<Response> => {
+    const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
+    if (till !== undefined) {
+      // It holds the readings: where they are sold it belongs to a purchase, or to the station's owner.
+      const own = till.sales.keys.ownStations(till.withScope(c, 'read').customer)
+      if (selection.station === undefined || !own.has(selection.station))
+        throw new Problem(
+          fault(
+            'payment-required',
+            'buy the readings; their proof is at /v1/receipts/{id}/bundle, for nothing',
+          ),
+        )
+    }
+    return send(c, selection)
+  })
   return send
 }
