@@ -169,7 +169,7 @@ export type Sales = Disposable & {
   credit(request: string, rail: string, customer: string, amount: MicroUsd, memo: string): boolean
 }
 
-/** Opens the books. What was held when the hub died is given back: nothing was captured or served for it. */
+/** Opens the books. What was paid and not served when the hub died is paid back. */
 export const openSales = (options: SalesOptions): Sales => {
   const { network, hub, prices, nowMs } = options
   const database: DatabaseSync = openSalesDatabase(options.path)
