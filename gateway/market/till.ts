@@ -6,7 +6,7 @@ import type { MicroUsd } from '../sales/money.ts'
 import type { Price, PricedRow } from '../sales/price.ts'
 import type { Due, Paying, Rail, RailRequest, SellTo } from '../sales/rail.ts'
 import type { Delivery, Order, Payer, Sale, Sales } from '../sales/sales.ts'
-import { caching, entityTag, isNotModified } from './api.ts'
+import { entityTag, isNotModified } from './api.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
 import { timeText } from './time.ts'
 
@@ -111,11 +111,16 @@ export const openTill = (parts: TillParts) => {
     return found?.ok ? found.key.id : undefined
   }
 
-  const withScope = (c: Context, scope: Scope): ApiKey => {
-    const key = keyOf(c)
-    if (key === undefined) throw noKey('this needs an API key')
-    if (!key.scopes.includes(scope))
+  /** The same key, where there is one; one that may not do that is a problem. */
+  const allowed = (key: ApiKey | undefined, scope: Scope): ApiKey | undefined => {
+    if (key !== undefined && !key.scopes.includes(scope))
       throw new Problem(fault('key-scope', `this needs a key with scope "${scope}"`))
+    return key
+  }
+
+  const withScope = (c: Context, scope: Scope): ApiKey => {
+    const key = allowed(keyOf(c), scope)
+    if (key === undefined) throw noKey('this needs an API key')
     return key
   }
 
@@ -197,8 +202,9 @@ export const openTill = (parts: TillParts) => {
   }
 
   const free = (c: Context, { delivery, tag }: Pick<Priced, 'delivery' | 'tag'>): Response => {
+    // A later page, or an owner's own: what is free for one is not for whoever asks a shared cache.
+    c.header('cache-control', 'private, no-cache')
     if (tag !== undefined) {
-      c.header('cache-control', caching.closedSpan)
       const etag = entityTag(tag)
       c.header('etag', etag)
       if (isNotModified(c, etag)) return c.body(null, 304)
@@ -290,9 +296,7 @@ export const openTill = (parts: TillParts) => {
       { query, sale: paidBy }: { readonly query: string; readonly sale?: string },
       make: (sale: string, own: ReadonlySet<string>) => Promise<Priced>,
     ): Promise<Response> => {
-      const key = keyOf(c)
-      if (key !== undefined && !key.scopes.includes('read'))
-        throw new Problem(fault('key-scope', 'this needs a key with scope "read"'))
+      const key = allowed(keyOf(c), 'read')
       const payer: Payer | undefined = key && { customer: key.customer, key, rail: 'credits' }
       const hash = saleHash(query)
       const isPaid = payer !== undefined && paidBy !== undefined && sales.paid(payer.customer, paidBy, hash)

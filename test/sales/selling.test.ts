@@ -164,6 +164,7 @@ test('the first page pays for all, and a cursor that was made longer pays for it
   while (page.next !== null) {
     const response = await buyer.ask(`${hour}&limit=25&cursor=${page.next}`)
     expect(response.headers.get('price')).toBe('0')
+    expect(response.headers.get('cache-control')).toBe('private, no-cache')
     page = (await response.json()) as Page
     rows += page.readings.length
   }
