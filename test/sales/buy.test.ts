@@ -15,6 +15,7 @@ import { openWorld as openBundleWorld } from '#test/bundle-world.ts'
 import { start } from '#test/kill/process.ts'
 import { anHour, nowMs, openWorld, stationB } from '#test/market-world.ts'
 import { signerOf, weather } from '#test/reading/samples.ts'
+import { startSellingHub } from '#test/sales/whole-hub.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
@@ -304,30 +305,7 @@ describe('groundtruth buy', () => {
   })
 
   test('from a whole hub it brings readings with a proof that holds', { timeout: 120_000 }, async () => {
-    const hub = start(
-      ['hub', '--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0', '--data', temporaryDirectory()],
-      {
-        GROUNDTRUTH_HUB__MARKET__SELL: 'true',
-        GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
-        GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
-        GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
-      },
-    )
-    onTestFinished(async () => void (await hub.stop('SIGKILL')))
-    const find = (pattern: RegExp) => until(`${pattern}`, 60, async () => pattern.exec(hub.said())?.[1])
-    const http = await find(/(http:\/\/127\.0\.0\.1:\d+)/)
-    const broker = await find(/(mqtt:\/\/\S+:\d+)/)
-    const fleet = start(
-      ['sim', '--stations', '1', '--interval', '0.2', '--broker', broker, '--data', temporaryDirectory()],
-      { GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.5' },
-    )
-    onTestFinished(async () => void (await fleet.stop('SIGKILL')))
-    const signUp = await fetch(`${http}/v1/keys`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: '{}',
-    })
-    const { key } = (await signUp.json()) as { key: string }
+    const { http, key, said } = await startSellingHub()
     await until('readings to buy', 60, async () => {
       const quote = await fetch(`${http}/v1/quotes?from=-10m`, { method: 'POST' })
       return ((await quote.json()) as { rows: number }).rows > 20 ? true : undefined
@@ -335,7 +313,7 @@ describe('groundtruth buy', () => {
     const [data, bundle] = ['data.csv', 'proof.cbor'].map((name) => join(temporaryDirectory(), name))
     const args = ['--from', '-10m', '--format', 'csv', '--output', data!, '--bundle', bundle!, '--wait', '60']
     const bought = await buyAt(http, key, ...args)
-    expect(bought.code, `${bought.said}\n${hub.said()}`).toBe(0)
+    expect(bought.code, `${bought.said}\n${said()}`).toBe(0)
     expect(bought.said).toContain('VERIFIED: ')
     expect(readFileSync(data!, 'utf8').split('\r\n').length).toBeGreaterThan(20)
     expect(

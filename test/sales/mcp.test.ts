@@ -9,8 +9,8 @@ import { run as serve } from '#gateway/market/serve.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { verifyBundle } from '#gateway/verify/verify.ts'
-import { start } from '#test/kill/process.ts'
 import { anHour, nowMs, openWorld, stationA, stationB } from '#test/market-world.ts'
+import { startSellingHub } from '#test/sales/whole-hub.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
@@ -225,30 +225,7 @@ test('what is no message of the protocol is refused, and a hub that sells nothin
 })
 
 test('a whole hub verifies what was bought from it', { timeout: 120_000 }, async () => {
-  const hub = start(
-    ['hub', '--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0', '--data', temporaryDirectory()],
-    {
-      GROUNDTRUTH_HUB__MARKET__SELL: 'true',
-      GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
-      GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
-      GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
-    },
-  )
-  onTestFinished(async () => void (await hub.stop('SIGKILL')))
-  const find = (pattern: RegExp) => until(`${pattern}`, 60, async () => pattern.exec(hub.said())?.[1])
-  const http = await find(/(http:\/\/127\.0\.0\.1:\d+)/)
-  const broker = await find(/(mqtt:\/\/\S+:\d+)/)
-  const fleet = start(
-    ['sim', '--stations', '1', '--interval', '0.2', '--broker', broker, '--data', temporaryDirectory()],
-    { GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.5' },
-  )
-  onTestFinished(async () => void (await fleet.stop('SIGKILL')))
-  const signUp = await fetch(`${http}/v1/keys`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{}',
-  })
-  const { key } = (await signUp.json()) as { key: string }
+  const { http, key } = await startSellingHub()
   const { json, call } = await connect(http, key)
   const quote = await until('readings to buy', 60, async () => {
     const one = await json('quote', { from: '-10m' })
