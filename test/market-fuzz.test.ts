@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatNames } from '#gateway/market/formats/all.ts'
 import { quantities } from '#gateway/reading/quantity.ts'
 import { openChecked } from './market-schema.ts'
 import { nowMs, openWorld, stationA, type World } from './market-world.ts'
@@ -58,7 +59,7 @@ const good = {
     fc.base64String({ maxLength: 60 }),
     fc.json({ maxDepth: 2 }).map((json) => Buffer.from(json).toString('base64url')),
   ),
-  format: fc.constantFrom('json', 'csv', 'ndjson'),
+  format: fc.constantFrom(...formatNames),
   before: fc.nat().map(String),
   after: fc.constantFrom('a', stationA),
   reason: fc.constantFrom('future', 'bad-signature'),

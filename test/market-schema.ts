@@ -121,14 +121,20 @@ const operationOf = (api: ApiDocument, path: string): Operation | undefined => {
 
 type App = Pick<ReturnType<typeof createApi>, 'request'>
 
-export type Answered = { readonly response: Response; readonly text: string; readonly json: unknown }
+export type Answered = {
+  readonly response: Response
+  readonly text: string
+  readonly bytes: Uint8Array
+  readonly json: unknown
+}
 
 /** Asks the API and holds every answer against what /openapi.json says of it. */
 export const openChecked = async (app: App) => {
   const document = (await (await app.request('/openapi.json')).json()) as ApiDocument
   const ask = async (address: string, init: RequestInit = {}): Promise<Answered> => {
     const response = await app.request(address, init)
-    const text = await response.text()
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    const text = Buffer.from(bytes).toString('utf8')
     const type = response.headers.get('content-type')?.split(';')[0] ?? ''
     const json = text !== '' && /^application\/(.*\+)?json$/.test(type) ? JSON.parse(text) : undefined
     const operation = operationOf(document, new URL(address, 'http://hub').pathname)
@@ -147,7 +153,7 @@ export const openChecked = async (app: App) => {
       expect(schemaFaults(document, { $ref: '#/components/schemas/Problem' }, json)).toEqual([])
       expect((json as { status: number }).status).toBe(status)
     }
-    return { response, text, json }
+    return { response, text, bytes, json }
   }
   return { document, ask }
 }

@@ -86,35 +86,3 @@ export const linkTo = (c: Context, publicUrl: string | undefined, name: string, 
   url.searchParams.set(name, value)
   return `<${publicUrl ?? url.origin}${url.pathname}${url.search}>; rel="next"`
 }
-
-const chunkLength = 32 * 1024
-
-const encoder = new TextEncoder()
-
-/** Pieces of text as a response body: one string where it is short, otherwise a stream that waits for its reader. */
-export const bodyOf = (pieces: Iterable<string>): string | ReadableStream<Uint8Array<ArrayBuffer>> => {
-  const iterator = pieces[Symbol.iterator]()
-  const nextChunk = (): { readonly text: string; readonly done: boolean } => {
-    let text = ''
-    while (text.length < chunkLength) {
-      const piece = iterator.next()
-      if (piece.done) return { text, done: true }
-      text += piece.value
-    }
-    return { text, done: false }
-  }
-  const first = nextChunk()
-  if (first.done) return first.text
-  let ready: string | undefined = first.text
-  return new ReadableStream(
-    {
-      pull: (controller) => {
-        const { text, done } = ready === undefined ? nextChunk() : { text: ready, done: false }
-        ready = undefined
-        if (text !== '') controller.enqueue(encoder.encode(text))
-        if (done) controller.close()
-      },
-    },
-    { highWaterMark: 1 },
-  )
-}

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { decode } from 'cborg'
 import { expect, onTestFinished, test } from 'vitest'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { stationId } from '#gateway/reading/key.ts'
@@ -116,6 +117,28 @@ test('a paid query gives data, price and receipt; the owner gets a share; the re
   })
   expect(verifyJws('groundtruth-offer+jwt', receipt.jws, hub.publicKey)).toBeUndefined()
   expect(verifyJws('groundtruth-sale+jwt', receipt.jws, newSigner().publicKey)).toBeUndefined()
+})
+
+test('what is sold as bytes is the same bytes when it is asked for again, and its receipt binds them', async () => {
+  const { signUp, sales } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const bought = async (once: string) => {
+    const response = await buyer.ask(`${hour}&format=cbor`, { 'idempotency-key': once })
+    expect(response.status).toBe(200)
+    expect(response.headers.get('content-type')).toBe('application/cbor')
+    const body = new Uint8Array(await response.arrayBuffer())
+    const digest = createHash('sha256').update(body).digest('base64')
+    expect(response.headers.get('content-digest')).toBe(`sha-256=:${digest}:`)
+    return { body, id: response.headers.get('receipt-id')! }
+  }
+  const first = await bought('bytes-once')
+  expect((decode(first.body) as { readings: unknown[] }).readings).toHaveLength(60)
+  expect(await bought('bytes-once')).toEqual(first)
+  expect(buyer.credit()).toBe(1_000_000n - hourPrice)
+  const { receipt } = sales.sale(buyer.customer, first.id)!
+  const verified = verifySale(receipt, network, hub.publicKey)
+  if (!verified.ok) return expect.fail(verified.detail)
+  expect(toHex(verified.sale.response)).toBe(createHash('sha256').update(first.body).digest('hex'))
 })
 
 test('nobody else sees a receipt', async () => {

@@ -1,9 +1,10 @@
 /** Every output format of readings, the preferred one first. */
+import { cbor } from './cbor.ts'
 import { csv } from './csv.ts'
 import type { Format } from './format.ts'
 import { json } from './json.ts'
 import { ndjson } from './ndjson.ts'
 
-export const formats = [json, csv, ndjson] as const satisfies readonly Format[]
+export const formats = [json, csv, ndjson, cbor] as const satisfies readonly Format[]
 
 export const formatNames = formats.map(({ name }) => name)

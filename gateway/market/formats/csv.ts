@@ -59,6 +59,7 @@ export const csv = {
   title: 'a table for spreadsheets',
   mediaType: 'text/csv',
   contentType: 'text/csv; charset=utf-8; header=present',
+  isText: true,
   needsColumns: true,
   render: (answer, { columns }) => lines(answer, columns),
 } as const satisfies Format

@@ -1,18 +1,26 @@
-/** The port of an output format: rows in, text out, a piece at a time. */
+/** The port of an output format: rows in, text or bytes out, a piece at a time. */
 import type { Answer } from '../query.ts'
 
-/** What a format may need beside the rows: names of all quantities that the answer's rows and its next pages can hold. */
-export type FormatContext = { readonly columns: readonly string[] }
+/** What a format may need beside the rows. A format that does not ask for one of them finds it empty. */
+export type FormatContext = {
+  /** Names of all quantities that the answer's rows and its next pages can hold. */
+  readonly columns: readonly string[]
+}
+
+/** A rendered answer, in order; text is UTF-8. Nothing is made before it is read. */
+export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 
 /**
  * One format. `name` is what `format=` takes; `mediaType` is matched with the Accept header, `contentType` is sent.
- * `needsColumns` asks for `columns`, which cost a look at the store. `render` gives the whole answer in pieces.
+ * `isText` says whether a person could read it. `needsColumns` asks for `columns`, which cost a look at the store.
+ * `render` gives the whole answer in pieces.
  */
 export type Format = {
   readonly name: string
   readonly title: string
   readonly mediaType: string
   readonly contentType: string
+  readonly isText: boolean
   readonly needsColumns: boolean
-  render(answer: Answer, context: FormatContext): Iterable<string>
+  render(answer: Answer, context: FormatContext): Pieces
 }

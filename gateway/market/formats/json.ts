@@ -1,26 +1,26 @@
 /** One JSON object (RFC 8259), a row per line. */
-import { durationText, timeText } from '../time.ts'
 import type { Format } from './format.ts'
+import { membersOf } from './members.ts'
 
 export const json = {
   name: 'json',
   title: 'one object with all rows',
   mediaType: 'application/json',
   contentType: 'application/json',
+  isText: true,
   needsColumns: false,
   *render(answer) {
-    const member = (name: string, value: string): string => `"${name}":${JSON.stringify(value)},`
+    const { head, rows, tail } = membersOf(answer)
     yield '{'
-    if (answer.kind !== 'latest')
-      yield member('from', timeText(answer.fromMs)) + member('to', timeText(answer.toMs))
-    if (answer.kind === 'buckets')
-      yield member('every', durationText(answer.everyMs)) + member('fn', answer.fn)
-    yield answer.kind === 'buckets' ? '"buckets":[' : '"readings":['
+    for (const [name, value] of Object.entries(head)) yield `"${name}":${JSON.stringify(value)},`
+    yield `"${rows}":[`
     let separator = '\n'
     for (const row of answer.rows) {
       yield separator + JSON.stringify(row)
       separator = ',\n'
     }
-    yield answer.kind === 'latest' ? '\n]}\n' : `\n],"next":${JSON.stringify(answer.next)}}\n`
+    yield '\n]'
+    for (const [name, value] of Object.entries(tail)) yield `,"${name}":${JSON.stringify(value)}`
+    yield '}\n'
   },
 } as const satisfies Format

@@ -6,6 +6,7 @@ export const ndjson = {
   title: 'one object per line',
   mediaType: 'application/x-ndjson',
   contentType: 'application/x-ndjson',
+  isText: true,
   needsColumns: false,
   *render({ rows }) {
     for (const row of rows) yield `${JSON.stringify(row)}\n`

@@ -4,7 +4,6 @@ import type { Context } from 'hono'
 import type { Price, PricedRow } from '../../sales/price.ts'
 import {
   type Api,
-  bodyOf,
   caching,
   entityTag,
   isNotModified,
@@ -13,8 +12,9 @@ import {
   okJson,
   orFail,
 } from '../api.ts'
+import { bodyOf, bytesOf } from '../body.ts'
 import { formats } from '../formats/all.ts'
-import type { Format } from '../formats/format.ts'
+import type { Format, Pieces } from '../formats/format.ts'
 import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
@@ -33,15 +33,19 @@ import {
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
 import type { Till } from '../till.ts'
 
+const text = (title: string) => z.string().openapi({ description: title })
+const binary = (title: string) => ({ type: 'string', format: 'binary', description: title }) as const
+
 const offered = <T extends z.ZodType>(schema: T, description: string) =>
   ({
     description,
     headers: { Link: { description: 'rel="next" where there is more', schema: { type: 'string' } } },
-    content: {
-      'application/json': { schema },
-      'text/csv': { schema: z.string() },
-      'application/x-ndjson': { schema: z.string() },
-    },
+    content: Object.fromEntries(
+      formats.map(({ name, mediaType, isText, title }) => [
+        mediaType,
+        { schema: name === 'json' ? schema : isText ? text(title) : binary(title) },
+      ]),
+    ),
   }) as const
 
 const latestRoute = createRoute({
@@ -160,12 +164,12 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       if (isNotModified(c, etag)) return c.body(null, 304)
     }
     c.header('content-type', format.contentType)
-    return c.body(bodyOf(pieces))
+    return c.body(await bodyOf(pieces))
   }
 
-  const delivery = (format: Format, pieces: Iterable<string>) => ({
-    contentType: format.contentType,
-    body: new Uint8Array(Buffer.from([...pieces].join(''))),
+  const delivery = async ({ contentType }: Format, pieces: Pieces) => ({
+    contentType,
+    body: await bytesOf(pieces),
   })
 
   app.openapi(latestRoute, async (c): Promise<Response> => {
@@ -182,7 +186,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       const { answer, selection } = await latest()
       const { pieces } = await rendered(c, format, answer, selection, false)
       const price = till.priceOf(pricedRows(answer, nowMs()), own)
-      return { price, delivery: delivery(format, pieces), scope: '' }
+      return { price, delivery: await delivery(format, pieces), scope: '' }
     })
   })
 
@@ -199,7 +203,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       const { pieces, tag } = await rendered(c, format, answer, selection, closed)
       return {
         price,
-        delivery: delivery(format, pieces),
+        delivery: await delivery(format, pieces),
         scope: JSON.stringify(selection),
         ...(tag === undefined ? {} : { tag }),
       }
