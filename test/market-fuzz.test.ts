@@ -25,6 +25,7 @@ const paths = [
   '/v1/batches/1',
   '/v1/bundle',
   '/v1/quantities',
+  '/v1/sample',
   '/v1/refusals',
   '/v1/status',
 ]

@@ -272,7 +272,10 @@ describe('pages', () => {
   })
 
   test('programs get links at the root', async () => {
-    expect((await ask('/')).json).toMatchObject({ docs: '/docs', status: '/v1/status' })
+    expect((await ask('/')).json).toMatchObject({
+      docs: '/docs',
+      doors: { sample: '/v1/sample', status: '/v1/status' },
+    })
   })
 
   test('links name the public address where there is one', async () => {

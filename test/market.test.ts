@@ -353,6 +353,7 @@ describe('stations', () => {
     expect(stations[0]).toEqual({
       station: stationA,
       publicKey: '61'.repeat(32),
+      sample: `/v1/sample?station=${stationA}`,
       registered: '2026-11-20T12:00:00.000Z',
       lastSeen: '2026-11-21T11:59:55.000Z',
       envelopes: 21,

@@ -20,6 +20,7 @@ import { addMcp } from './routes/mcp.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
+import { addSample } from './routes/sample.ts'
 import { addSite } from './routes/site.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
@@ -154,6 +155,7 @@ export const createApi = (deps: MarketDeps): Api => {
   const gate = openGate(mostQueries, mostWaiting)
   addStations(app, deps)
   const runPriced = addReadings(app, deps, gate)
+  addSample(app, deps, gate)
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)

@@ -20,7 +20,7 @@ export const problems = {
   'payment-required': {
     status: 402,
     title: 'This has to be paid for',
-    help: 'Get a key with POST /v1/keys and put credit on it; "payment" says what this costs. With a header PAYMENT-REQUIRED (x402) it can be paid on the spot.',
+    help: 'Get a key with POST /v1/keys and put credit on it; "payment" says what this costs. With a header PAYMENT-REQUIRED (x402) it can be paid on the spot. GET /v1/sample shows some readings for nothing.',
   },
   'payment-invalid': {
     status: 402,

@@ -155,6 +155,7 @@ export const stationMembers = {
   gaps: count.openapi({ description: 'Runs of sequence numbers that have not arrived' }),
   missing: count.openapi({ description: 'Envelopes in these gaps' }),
   profile: profile.optional(),
+  sample: z.string().openapi({ description: 'Some of its readings, for nothing' }),
   sensors: z.array(sensorSummary),
 }
 
@@ -328,9 +329,9 @@ export const indexSchema = z
     network: id,
     docs: z.string(),
     openapi: z.string(),
-    status: z.string(),
-    stations: z.string(),
-    readings: z.string(),
+    doors: z
+      .record(z.string(), z.string())
+      .openapi({ description: 'Where to begin, by name: addresses of this API' }),
   })
   .openapi('Index')
 

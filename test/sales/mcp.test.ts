@@ -97,6 +97,7 @@ test('a model finds stations, asks for the price, buys for exactly that, and has
   const { tools } = await client.listTools()
   expect(tools.map(({ name }) => name)).toEqual([
     'find_stations',
+    'sample',
     'quote',
     'query_readings',
     'verify_bundle',
@@ -104,6 +105,7 @@ test('a model finds stations, asks for the price, buys for exactly that, and has
   ])
   const { stations } = (await json('find_stations')) as { stations: { station: string }[] }
   expect(stations.map(({ station }) => station)).toEqual(expect.arrayContaining([stationA, stationB]))
+  expect((await json('sample', { station: stationB })).readings).toHaveLength(5)
   const quote = await json('quote', { station: stationB, from: '-1h' })
   expect(quote).toMatchObject({ rows: 60, priceMicroUsd: hourPrice, from: hour.from, to: hour.to })
   expect(buyer.credit()).toBe(10_000n)

@@ -93,7 +93,7 @@ const serverOf = ({ version, nowMs, ask, verifyBundle, gate }: McpDoor): McpServ
     { name: 'groundtruth', version },
     {
       instructions:
-        'Signed readings of environmental sensors. find_stations and quote are free. query_readings costs what quote says and needs an API key in the Authorization header of this connection (Bearer); give it the offer, from and to of the quote to be sure of the price. The first page pays for all of its pages.',
+        'Signed readings of environmental sensors. find_stations, sample and quote are free. query_readings costs what quote says and needs an API key in the Authorization header of this connection (Bearer); give it the offer, from and to of the quote to be sure of the price. The first page pays for all of its pages.',
     },
   )
   const free = { readOnlyHint: true, openWorldHint: false } as const
@@ -109,6 +109,17 @@ const serverOf = ({ version, nowMs, ask, verifyBundle, gate }: McpDoor): McpServ
       annotations: free,
     },
     async (asked) => passed(await ask(`/v1/stations?${searchOf(asked)}`)),
+  )
+
+  server.registerTool(
+    'sample',
+    {
+      description:
+        'Some real readings of a station, or of the network, to look at before buying. Costs nothing.',
+      inputSchema: z.strictObject({ station: query.station }),
+      annotations: free,
+    },
+    async (asked) => passed(await ask(`/v1/sample?${searchOf({ ...asked, format: 'json' })}`)),
   )
 
   /** A query's times as numbers, so that an offer made for it holds for it later. */

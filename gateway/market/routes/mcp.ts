@@ -1,9 +1,14 @@
 /** /mcp: the same API as tools of the Model Context Protocol. */
-import type { Api, MarketDeps } from '../api.ts'
+import { z } from '@hono/zod-openapi'
+import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import type { Gate } from '../gate.ts'
 
 // Whose request it is, for the API as for this door.
 const carried = ['authorization', 'x-api-key', 'x-forwarded-for'] as const
+
+const message = z
+  .looseObject({ jsonrpc: z.literal('2.0') })
+  .openapi('McpMessage', { description: 'A message of JSON-RPC 2.0' })
 
 /** Adds the route to an API that sells. What it needs is loaded when somebody comes. */
 export const addMcp = (
@@ -12,6 +17,18 @@ export const addMcp = (
   verifyBundle: NonNullable<MarketDeps['verifyBundle']>,
   gate: Gate,
 ): void => {
+  // Described here and read by the door itself, which answers mistakes in the protocol's own words.
+  app.openAPIRegistry.registerPath({
+    method: 'post',
+    path: '/mcp',
+    tags: ['Buying'],
+    summary: 'The same as tools for language models',
+    description:
+      'Model Context Protocol, revision 2025-11-25, streamable HTTP without sessions. Tools: find_stations, sample, quote, query_readings, verify_bundle, budget. The API key stands in the Authorization header.',
+    security: [{ key: [] }],
+    request: { body: { content: { 'application/json': { schema: message } } } },
+    responses: { 200: okJson(message, 'The answer to the message'), ...orFail },
+  })
   app.post('/mcp', async (c): Promise<Response> => {
     const own = Object.fromEntries(
       carried.flatMap((name) => {

@@ -36,7 +36,8 @@ import type { Till } from '../till.ts'
 const text = (title: string) => z.string().openapi({ description: title })
 const binary = (title: string) => ({ type: 'string', format: 'binary', description: title }) as const
 
-const offered = <T extends z.ZodType>(schema: T, description: string) =>
+/** A page of rows in every format. */
+export const offered = <T extends z.ZodType>(schema: T, description: string) =>
   ({
     description,
     headers: { Link: { description: 'rel="next" where there is more', schema: { type: 'string' } } },

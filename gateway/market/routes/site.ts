@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createRoute, z } from '@hono/zod-openapi'
 import { type Api, caching, entityTag, isNotModified, type MarketDeps, okJson, orFail } from '../api.ts'
+import { doors } from '../doors/all.ts'
 import { type ProblemSlug, problemSlugs, problems } from '../problem.ts'
 import { indexSchema, problemHelpSchema } from '../schemas.ts'
 
@@ -45,7 +46,14 @@ const readPage = (file: string): string => readFileSync(new URL(`../docs/${file}
 
 /** Adds the routes; the description covers every route that was added before. */
 export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): void => {
-  const home = readPage('home.html')
+  const open = new Set(
+    app.openAPIRegistry.definitions.flatMap((one) => ('route' in one ? one.route.path : [])),
+  )
+  const shown = doors.filter(({ address }) => open.has(address))
+  const items = shown.map(({ address, title, page }) =>
+    page ? `<li><a href="${address}">${title}</a></li>` : `<li>${title}: <code>${address}</code></li>`,
+  )
+  const home = readPage('home.html').replace('<!-- doors -->', items.join('\n'))
 
   app.openapi(indexRoute, (c): Response => {
     c.header('vary', 'Accept', { append: true })
@@ -56,9 +64,7 @@ export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): 
       network,
       docs: '/docs',
       openapi: '/openapi.json',
-      status: '/v1/status',
-      stations: '/v1/stations',
-      readings: '/v1/readings',
+      doors: Object.fromEntries(shown.map(({ name, address }) => [name, address])),
     })
   })
 
@@ -83,7 +89,7 @@ export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): 
     openapi: '3.1.1',
     info: { title: 'Groundtruth', version, description, license: { name: 'MIT' } },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: ['Readings', 'Stations', 'Proof', 'Operation', 'About'].map((name) => ({ name })),
+    tags: ['Readings', 'Stations', 'Buying', 'Proof', 'Operation', 'About'].map((name) => ({ name })),
   })
   unchanging('/openapi.json', 'application/json', JSON.stringify(document))
 }

@@ -131,6 +131,7 @@ const stationView = (
     gaps: gaps.length,
     missing: gaps.reduce((sum, [first, last]) => sum + last - first + 1, 0),
     ...(profile === undefined ? {} : { profile: profileView(profile) }),
+    sample: `/v1/sample?station=${station}`,
     sensors: summaries.filter((one) => one.station === station).map(sensorView),
     gapRanges: gaps.slice(-maxGapRanges).map(([first, last]): [number, number] => [first, last]),
   }
