@@ -8,7 +8,8 @@ import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
 import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
 import type { Credit, Rail } from './sales/rail.ts'
-import { newSaleId, openSales, saleHash } from './sales/sales.ts'
+import { newSaleId, saleHash } from './sales/sale.ts'
+import { openSales } from './sales/sales.ts'
 
 export type SellingOptions = {
   /** Path of the SQLite file with accounts, sales and ledger. */

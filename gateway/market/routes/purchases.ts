@@ -2,7 +2,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { bundleContentType } from '../../reading/bundle.ts'
 import { toHex } from '../../reading/bytes.ts'
-import type { Sale } from '../../sales/sales.ts'
+import type { Sale } from '../../sales/sale.ts'
 import type { Selection } from '../../store/store.ts'
 import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
