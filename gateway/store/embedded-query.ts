@@ -6,8 +6,8 @@ import { eachRowValue, rowReading } from './embedded-row.ts'
 import { hourMs, type SensorRow, type Tables } from './embedded-tables.ts'
 import { isLater, type Mark, parseNewest } from './embedded-write.ts'
 import { addTally, addValue, bucketsAfter, type Tally } from './rollup.ts'
-import { type CheckedSelection, comparePosition } from './storable.ts'
-import type { Bucket, BucketPosition, Position, RollupFunction, StoredReading } from './store.ts'
+import { type CheckedSelection, compareIn } from './storable.ts'
+import type { Bucket, BucketPosition, Order, Position, RollupFunction, StoredReading } from './store.ts'
 
 /** One sensor of a query; `rank` is its place in the order of station and sensor. */
 type Matched = SensorRow & { readonly rank: number }
@@ -39,18 +39,32 @@ const matchedSensors = (
 // Up to so many sensors, looking each one up by index is cheaper than reading an hour of the whole network.
 const fewSensors = 64
 
-const leastHour = (found: readonly ({ hour: number | null } | undefined)[]) =>
-  found.reduce((least, row) => Math.min(least, row?.hour ?? Infinity), Infinity)
+type FoundHour = { readonly hour: number | null } | undefined
 
-const nextHour = (tables: Tables, sensors: readonly Matched[], from: number): number =>
-  sensors.length > fewSensors
-    ? leastHour([tables.get('chunkNext', from), tables.get('openNext', from)])
-    : leastHour(
-        sensors.flatMap(({ id }) => [
-          tables.get('chunkNextOf', id, from),
-          tables.get('openNextOf', id, from),
-        ]),
-      )
+/** How the next hour is found on the way through time: the nearest one from an hour on, that one included. */
+const ways = {
+  ascending: {
+    step: 1,
+    ofAll: ['chunkNext', 'openNext'],
+    ofSensor: ['chunkNextOf', 'openNextOf'],
+    nearest: (found: readonly FoundHour[]) =>
+      found.reduce((least, row) => Math.min(least, row?.hour ?? Infinity), Infinity),
+  },
+  descending: {
+    step: -1,
+    ofAll: ['chunkBefore', 'openBefore'],
+    ofSensor: ['chunkBeforeOf', 'openBeforeOf'],
+    nearest: (found: readonly FoundHour[]) =>
+      found.reduce((most, row) => Math.max(most, row?.hour ?? -Infinity), -Infinity),
+  },
+} as const
+
+const nextHour = (tables: Tables, sensors: readonly Matched[], from: number, order: Order): number => {
+  const { ofAll, ofSensor, nearest } = ways[order]
+  return sensors.length > fewSensors
+    ? nearest(ofAll.map((name) => tables.get(name, from)))
+    : nearest(sensors.flatMap(({ id }) => ofSensor.map((name): FoundHour => tables.get(name, id, from))))
+}
 
 const partsOf = (
   tables: Tables,
@@ -82,15 +96,22 @@ const partsOf = (
 const partsPerTurn = 2_000
 
 /** The hours of a span that hold something, in order, with the sensors that have it. */
-async function* hoursOf(tables: Tables, sensors: readonly Matched[], fromMs: number, toMs: number) {
+async function* hoursOf(
+  tables: Tables,
+  sensors: readonly Matched[],
+  fromMs: number,
+  toMs: number,
+  order: Order = 'ascending',
+) {
   const byId = new Map(sensors.map((sensor) => [sensor.id, sensor]))
   let sinceTurn = 0
-  for (let from = Math.floor(fromMs / hourMs); sensors.length > 0; ) {
-    const hour = nextHour(tables, sensors, from)
-    if (hour * hourMs >= toMs) return
+  const startMs = order === 'ascending' ? fromMs : toMs - 1
+  for (let from = Math.floor(startMs / hourMs); sensors.length > 0; ) {
+    const hour = nextHour(tables, sensors, from, order)
+    if (hour * hourMs >= toMs || (hour + 1) * hourMs <= fromMs) return
     const parts = partsOf(tables, sensors, byId, hour)
     yield { hour, parts }
-    from = hour + 1
+    from = hour + ways[order].step
     sinceTurn += parts.length
     if (sinceTurn < partsPerTurn) continue
     sinceTurn = 0
@@ -147,19 +168,25 @@ export const queryReadings = async (
   selection: CheckedSelection,
   limit: number,
   after: Position | undefined,
+  order: Order,
 ): Promise<StoredReading[]> => {
   const found: StoredReading[] = []
-  const fromMs = Math.max(selection.fromMs, after?.timeMs ?? 0)
-  const sensors = matchedSensors(tables, { ...selection, fromMs })
-  for await (const { hour, parts } of hoursOf(tables, sensors, fromMs, selection.toMs)) {
+  const compare = compareIn(order)
+  const within = {
+    ...selection,
+    ...(after && order === 'ascending' ? { fromMs: Math.max(selection.fromMs, after.timeMs) } : {}),
+    ...(after && order === 'descending' ? { toMs: Math.min(selection.toMs, after.timeMs + 1) } : {}),
+  }
+  const sensors = matchedSensors(tables, within)
+  for await (const { hour, parts } of hoursOf(tables, sensors, within.fromMs, within.toMs, order)) {
     const wanted = limit - found.length
     let candidates: Candidate[] = []
     const cut = () => {
-      candidates = candidates.sort(comparePosition).slice(0, wanted)
+      candidates = candidates.sort(compare).slice(0, wanted)
     }
     for (const part of parts)
-      eachCandidate(tables, part, hour, { ...selection, fromMs }, (candidate) => {
-        if (after && comparePosition(candidate, after) <= 0) return
+      eachCandidate(tables, part, hour, within, (candidate) => {
+        if (after && compare(candidate, after) <= 0) return
         candidates.push(candidate)
         // Of a busy hour only what can still come into the page is held.
         if (candidates.length > 4 * wanted + 1_000) cut()

@@ -59,6 +59,8 @@ const statements = {
   openOfHour: 'SELECT sensor FROM open WHERE hour = ?',
   openNext: 'SELECT min(hour) AS hour FROM open WHERE hour >= ?',
   openNextOf: 'SELECT min(hour) AS hour FROM open WHERE sensor = ? AND hour >= ?',
+  openBefore: 'SELECT max(hour) AS hour FROM open WHERE hour <= ?',
+  openBeforeOf: 'SELECT max(hour) AS hour FROM open WHERE sensor = ? AND hour <= ?',
   openDrop: 'DELETE FROM open WHERE hour = ? AND sensor = ?',
   openForget: 'UPDATE open SET touched = 0 WHERE touched <> 0',
   openClosed: `SELECT open.hour, open.sensor, open.rows
@@ -76,6 +78,8 @@ const statements = {
   chunksOfHour: 'SELECT sensor, totals FROM chunk WHERE hour = ?',
   chunkNext: 'SELECT min(hour) AS hour FROM chunk WHERE hour >= ?',
   chunkNextOf: 'SELECT min(hour) AS hour FROM chunk WHERE sensor = ? AND hour >= ?',
+  chunkBefore: 'SELECT max(hour) AS hour FROM chunk WHERE hour <= ?',
+  chunkBeforeOf: 'SELECT max(hour) AS hour FROM chunk WHERE sensor = ? AND hour <= ?',
   chunkSet: `INSERT INTO chunk (hour, sensor, count, totals, body) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (hour, sensor) DO UPDATE SET count = excluded.count, totals = excluded.totals, body = excluded.body`,
 

@@ -44,10 +44,10 @@ export const openEmbeddedStore = async ({ path }: EmbeddedStoreOptions): Promise
         sealer.afterWrite(some.length, newestMs)
       }
     },
-    readings: async (selection, limit, after) => {
+    readings: async (selection, limit, after, order = 'ascending') => {
       assertLimit(limit)
       const checked = checkSelection(selection)
-      return checked ? queryReadings(tables, checked, limit, after) : []
+      return checked ? queryReadings(tables, checked, limit, after, order) : []
     },
     rollup: async (selection, everyMs, fn, limit, after) => {
       assertLimit(limit)

@@ -3,10 +3,11 @@ import { quantities, quantityCoded, quantityNamed } from '../reading/quantity.ts
 import type { InfluxConnection, Placeholders } from './influx-connection.ts'
 import { fromSeries, headFields, measurement, tags } from './influx-line.ts'
 import { bucketsAfter, compareBucket, type Tally, tallyValue } from './rollup.ts'
-import { type CheckedSelection, comparePosition, compareText, timeMaxMs } from './storable.ts'
+import { type CheckedSelection, compareIn, compareText, timeMaxMs } from './storable.ts'
 import type {
   Bucket,
   BucketPosition,
+  Order,
   Position,
   RollupFunction,
   SensorSummary,
@@ -62,12 +63,19 @@ const columnsOf = (codes: ReadonlySet<number> | undefined, withTags: boolean) =>
         .join(', ')
     : '*'
 
-/** Readings from a time on, in InfluxDB's order: by nanosecond, then series. */
-const selectReadings = async (connection: InfluxConnection, selection: CheckedSelection, limit: number) => {
+const directions = { ascending: 'ASC', descending: 'DESC' } as const satisfies Record<Order, string>
+
+/** Readings from an end of the span on, in InfluxDB's order: by nanosecond, then series. */
+const selectReadings = async (
+  connection: InfluxConnection,
+  selection: CheckedSelection,
+  limit: number,
+  order: Order,
+) => {
   const { text, placeholders } = whereOf(selection)
   const [series = []] = await connection.ask(
     [
-      `SELECT ${columnsOf(selection.codes, true)} FROM ${measurement} ${text} ORDER BY time ASC LIMIT ${limit}`,
+      `SELECT ${columnsOf(selection.codes, true)} FROM ${measurement} ${text} ORDER BY time ${directions[order]} LIMIT ${limit}`,
     ],
     placeholders,
   )
@@ -80,19 +88,25 @@ export const queryReadings = async (
   selection: CheckedSelection,
   limit: number,
   after: Position | undefined,
+  order: Order,
 ): Promise<StoredReading[]> => {
   const found: StoredReading[] = []
-  let fromMs = Math.max(selection.fromMs, after?.timeMs ?? 0)
+  const compare = compareIn(order)
+  const from = (edge: CheckedSelection, timeMs: number): CheckedSelection =>
+    order === 'ascending'
+      ? { ...edge, fromMs: Math.max(edge.fromMs, timeMs) }
+      : { ...edge, toMs: Math.min(edge.toMs, timeMs + 1) }
+  let rest = after === undefined ? selection : from(selection, after.timeMs)
   let asked = limit + 1
-  while (fromMs < selection.toMs) {
-    const rows = await selectReadings(connection, { ...selection, fromMs }, asked)
+  while (rest.fromMs < rest.toMs) {
+    const rows = await selectReadings(connection, rest, asked, order)
     // Within a millisecond our order is not InfluxDB's, so the last one counts only when it is surely whole.
-    const lastMs = rows.length < asked ? Infinity : rows.at(-1)!.timeMs
-    const whole = rows.filter(({ timeMs }) => timeMs < lastMs).sort(comparePosition)
-    for (const reading of whole) if (!after || comparePosition(reading, after) > 0) found.push(reading)
-    if (lastMs === Infinity || found.length >= limit) break
+    const lastMs = rows.length < asked ? undefined : rows.at(-1)!.timeMs
+    const whole = rows.filter(({ timeMs }) => timeMs !== lastMs).sort(compare)
+    for (const reading of whole) if (!after || compare(reading, after) > 0) found.push(reading)
+    if (lastMs === undefined || found.length >= limit) break
     if (whole.length === 0) asked *= 4
-    fromMs = lastMs
+    rest = from(rest, lastMs)
   }
   return found.slice(0, limit)
 }
@@ -116,7 +130,7 @@ export const queryLatest = async (
     if (second?.timeMs === first.timeMs) {
       const { station, sensor, timeMs } = first
       const within = { station, sensor, codes, fromMs: timeMs, toMs: timeMs + 1 }
-      newest.push((await queryReadings(connection, within, 1_000_000, undefined)).at(-1)!)
+      newest.push((await queryReadings(connection, within, 1, undefined, 'descending'))[0]!)
     } else newest.push(first)
   }
   return newest.sort((a, b) => compareText(a.station, b.station) || compareText(a.sensor, b.sensor))

@@ -76,11 +76,11 @@ export const openInfluxStore = async ({ onQuarantine, ...options }: InfluxStoreO
       assertStorable(readings)
       await write(readings)
     },
-    readings: async (selection, limit, after) => {
+    readings: async (selection, limit, after, order = 'ascending') => {
       assertOpen()
       assertLimit(limit)
       const checked = checkSelection(selection)
-      return checked ? queryReadings(connection, checked, limit, after) : []
+      return checked ? queryReadings(connection, checked, limit, after, order) : []
     },
     rollup: async (selection, everyMs, fn, limit, after) => {
       assertOpen()

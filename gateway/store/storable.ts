@@ -1,7 +1,7 @@
 /** What every store accepts and in which order it answers, so that all of them agree to the last digit. */
 import { quantities, quantityCoded } from '../reading/quantity.ts'
 import { idPattern } from '../reading/reading.ts'
-import type { Position, Selection, StoredReading } from './store.ts'
+import type { Order, Position, Selection, StoredReading } from './store.ts'
 
 /** Newest time a store keeps, UTC ms: InfluxDB's nanoseconds end in April 2262. */
 export const timeMaxMs = Date.UTC(2262, 0, 1) - 1
@@ -88,6 +88,10 @@ export const comparePosition = (a: Position, b: Position): number =>
   compareText(a.sensor, b.sensor) ||
   a.seq - b.seq ||
   a.place - b.place
+
+/** Compares positions so that sorting puts the first of the order first. */
+export const compareIn = (order: Order): ((a: Position, b: Position) => number) =>
+  order === 'ascending' ? comparePosition : (a, b) => comparePosition(b, a)
 
 /** A selection whose values were checked: ids in form, whole milliseconds within what a store can hold. */
 export type CheckedSelection = {

@@ -24,6 +24,9 @@ export type Position = {
   readonly place: number
 }
 
+/** Ascending: oldest first. Descending is the same order backwards, ties included. */
+export type Order = 'ascending' | 'descending'
+
 /**
  * Times are UTC ms, `fromMs` inclusive, `toMs` exclusive. `quantities` are codes; a reading with none of them is left
  * out, and of the others only these values are given. An absent value, with its reason, counts as one of a reading's.
@@ -72,8 +75,8 @@ export type Store = AsyncDisposable & {
    * is written, for a reading that no store can hold.
    */
   write(readings: readonly StoredReading[]): Promise<void>
-  /** At most `limit` readings in order, those after `after` where given. */
-  readings(selection: Selection, limit: number, after?: Position): Promise<StoredReading[]>
+  /** At most `limit` readings in order, those after `after` where given: behind it in that order. */
+  readings(selection: Selection, limit: number, after?: Position, order?: Order): Promise<StoredReading[]>
   /**
    * Buckets in order of time, station, sensor, quantity; absent values count in none; at most `limit`. `after` goes on
    * behind a page: behind its last bucket, or, where it is a number, behind all buckets of that time.

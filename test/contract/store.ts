@@ -153,6 +153,22 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
       }
     })
 
+    test('pages backwards put together are the whole backwards, through ties and whatever their size', async () => {
+      const readings = untidyReadings(seed + 7, 300)
+      await write(...readings)
+      const expected = readings.toSorted(order).reverse()
+      for (const size of [1, 7, 100, 299, 300, 301]) {
+        const found: StoredReading[] = []
+        for (;;) {
+          const page = await store.readings(all, size, found.at(-1), 'descending')
+          expect(page.length).toBeLessThanOrEqual(size)
+          if (page.length === 0) break
+          found.push(...page)
+        }
+        expect(found).toEqual(expected)
+      }
+    })
+
     test('many sensors that speak in the same millisecond are paged through in order', async () => {
       const choir = Array.from({ length: 150 }, (_, at) =>
         reading({ station: `s${at % 50}`, sensor: `n${Math.floor(at / 50)}`, seq: at + 1 }),
@@ -165,6 +181,7 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
         found.push(...page)
       }
       expect(found).toEqual(choir.toSorted(order))
+      expect(await store.readings(all, 150, undefined, 'descending')).toEqual(found.reverse())
     })
 
     test('from is inclusive and to is exclusive, to the millisecond', async () => {
@@ -185,6 +202,8 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
         fc.asyncProperty(anySelection, fc.integer({ min: 1, max: 500 }), async (selection, limit) => {
           const expected = selected(readings, selection).slice(0, limit)
           expect(await store.readings(selection, limit)).toEqual(expected)
+          const newest = selected(readings, selection).reverse().slice(0, limit)
+          expect(await store.readings(selection, limit, undefined, 'descending')).toEqual(newest)
         }),
         { numRuns: 60, seed },
       )
@@ -229,6 +248,7 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
       const readings = times.map((timeMs, at) => reading({ timeMs, seq: at + 1 }))
       await write(...readings)
       expect(await store.readings(all, 10)).toEqual(readings)
+      expect(await store.readings(all, 10, undefined, 'descending')).toEqual(readings.toReversed())
       expect(await store.rollup(all, 60_000, 'max', 10)).toEqual(naiveRollup(readings, all, 60_000, 'max'))
     })
 
