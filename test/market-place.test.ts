@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { cellToLatLng, latLngToCell } from 'h3-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { centreOf, coarser, isThere, parseBox, parseNear, polygonOf } from '#gateway/market/place.ts'
+import { centreOf, coarser, isThere, parseBox, parseNear } from '#gateway/market/place.ts'
 import { decodeProfile, encodeProfile, type Profile } from '#gateway/reading/profile.ts'
-import { openWorld, stationA, viennaCell, type World } from '#test/market-world.ts'
+import { openChecked } from '#test/market-schema.ts'
+import { fakeEvidence, openWorld, stationA, viennaCell, type World } from '#test/market-world.ts'
 
 const anyCell = (resolution: number) =>
   fc
@@ -82,18 +83,6 @@ describe('places', () => {
     expect(isThere(viennaCell, { near: { latitude: 48.15, longitude: 17.1, km: 60 } })).toBe(true)
   })
 
-  test('an outline is closed and never goes around the world', () => {
-    fc.assert(
-      fc.property(anyCell(5), (cell) => {
-        const [ring] = polygonOf(cell).coordinates
-        expect(ring!.at(0)).toEqual(ring!.at(-1))
-        const longitudes = ring!.map(([longitude]) => longitude)
-        const { latitude } = centreOf(cell)
-        if (Math.abs(latitude) < 80) expect(Math.max(...longitudes) - Math.min(...longitudes)).toBeLessThan(5)
-      }),
-    )
-  })
-
   test.each(['', '1,2,3', '1,2,3,4,5', '181,0,0,1', '0,10,1,5', '1e2,0,1,1'])('%j is no box', (text) => {
     expect(parseBox(text)).toBeUndefined()
   })
@@ -147,6 +136,22 @@ describe('the catalogue', () => {
   ])('finds by %s', async (where, count) => {
     const { json } = await ask(`/v1/stations?${where}`)
     expect(json.stations).toHaveLength(count)
+  })
+
+  test('cuts a station and its coverage at the antimeridian', async () => {
+    const cell = latLngToCell(-16.9, 179.999, 7)
+    const evidence = fakeEvidence()
+    const profile = { ...evidence.profile(stationA)!, cell }
+    await using there = await openWorld({ evidence: { ...evidence, profile: () => profile } })
+    const { ask } = await openChecked(there.api)
+    for (const url of ['/v1/stations?format=geojson', '/v1/coverage']) {
+      const { features } = (await ask(url)).json as { features: { geometry: { coordinates: unknown[] } }[] }
+      expect(
+        features.map(({ geometry }) => geometry),
+        url,
+      ).toMatchObject(features.map(() => ({ type: 'MultiPolygon' })))
+      expect(features[0]!.geometry.coordinates).toHaveLength(2)
+    }
   })
 
   test('counts stations by cells', async () => {

@@ -2,12 +2,17 @@
 import { z } from '@hono/zod-openapi'
 import { stationMembers } from './schemas.ts'
 
-const polygon = z
-  .strictObject({
-    type: z.literal('Polygon'),
-    coordinates: z.array(z.array(z.array(z.number()).min(2).max(2))),
+const position = z.array(z.number()).min(2).max(2)
+const rings = z.array(z.array(position))
+
+const outline = z
+  .discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('Polygon'), coordinates: rings }),
+    z.strictObject({ type: z.literal('MultiPolygon'), coordinates: z.array(rings) }),
+  ])
+  .openapi('Outline', {
+    description: 'Outline of an H3 cell, longitude first; in two parts where it crosses the antimeridian',
   })
-  .openapi('Polygon', { description: 'Outline of an H3 cell; longitude first' })
 
 const collection = <T extends z.ZodType>(feature: T) =>
   z.strictObject({ type: z.literal('FeatureCollection'), features: z.array(feature) })
@@ -16,7 +21,7 @@ export const stationFeaturesSchema = collection(
   z.strictObject({
     type: z.literal('Feature'),
     id: z.string(),
-    geometry: polygon,
+    geometry: outline,
     properties: z.strictObject(stationMembers),
   }),
 ).openapi('StationFeatures')
@@ -25,7 +30,7 @@ export const coverageSchema = collection(
   z.strictObject({
     type: z.literal('Feature'),
     id: z.string(),
-    geometry: polygon,
+    geometry: outline,
     properties: z.strictObject({
       cell: z.string(),
       stations: z.number().int(),

@@ -2,14 +2,7 @@
  * Where stations are, as far as their owners tell: by H3 cell (h3geo.org), never by a point. A cell lies where its centre
  * lies.
  */
-import {
-  cellToBoundary,
-  cellToLatLng,
-  cellToParent,
-  getResolution,
-  greatCircleDistance,
-  isValidCell,
-} from 'h3-js'
+import { cellToLatLng, cellToParent, getResolution, greatCircleDistance, isValidCell } from 'h3-js'
 
 /** Degrees, WGS 84. */
 export type LatLon = { readonly latitude: number; readonly longitude: number }
@@ -84,22 +77,6 @@ export const isThere = (cell: string, { bbox, h3, near }: Where): boolean => {
     near === undefined ||
     greatCircleDistance([latitude, longitude], [near.latitude, near.longitude], 'km') <= near.km
   )
-}
-
-/** A cell as a GeoJSON polygon (RFC 7946 s3.1.6): a closed ring, counterclockwise, longitude first. */
-export const polygonOf = (cell: string) => {
-  const ring = cellToBoundary(cell, true)
-  // A cell across the antimeridian goes on beyond 180 degrees rather than around the world.
-  const crosses = ring.some(([longitude]) => longitude! > 90) && ring.some(([longitude]) => longitude! < -90)
-  return {
-    type: 'Polygon' as const,
-    coordinates: [
-      ring.map(([longitude, latitude]): [number, number] => [
-        crosses && longitude! < 0 ? longitude! + 360 : longitude!,
-        latitude!,
-      ]),
-    ],
-  }
 }
 
 /** The cell that a cell lies in, at a coarser resolution; itself where it is as coarse already. */

@@ -7,8 +7,9 @@ import { quantityCoded } from '../../reading/quantity.ts'
 import { idPattern } from '../../reading/reading.ts'
 import type { SensorSummary } from '../../store/store.ts'
 import { type Api, linkTo, type MarketDeps, okJson, orFail } from '../api.ts'
+import { outlineOf } from '../outline.ts'
 import { defaultRows, oneOf, parameters, queryOf } from '../parameters.ts'
-import { centreOf, coarser, isThere, polygonOf, type Where } from '../place.ts'
+import { centreOf, coarser, isThere, type Where } from '../place.ts'
 import { coverageSchema, stationFeaturesSchema } from '../place-schemas.ts'
 import { fault, Problem } from '../problem.ts'
 import { stationSchema, stationsSchema } from '../schemas.ts'
@@ -20,7 +21,7 @@ const stationsRoute = createRoute({
   tags: ['Stations'],
   summary: 'All stations, in order of id',
   description:
-    'As GeoJSON (Accept: application/geo+json, or format=geojson) each station that tells its place is a feature with its H3 cell as polygon.',
+    'As GeoJSON (Accept: application/geo+json, or format=geojson) each station that tells its place is a feature with its H3 cell as polygon; a cell across the antimeridian is cut there.',
   request: {
     query: queryOf({
       bbox: parameters.bbox,
@@ -166,7 +167,7 @@ export const addStations = (app: Api, { evidence, store, publicUrl }: MarketDeps
     const features = stations.map((station) => ({
       type: 'Feature' as const,
       id: station.station,
-      geometry: polygonOf(station.profile!.cell!),
+      geometry: outlineOf(station.profile!.cell!),
       properties: station,
     }))
     return c.json({ type: 'FeatureCollection' as const, features }, 200, geoJson)
@@ -197,7 +198,7 @@ export const addStations = (app: Api, { evidence, store, publicUrl }: MarketDeps
       .map(([cell, known]) => ({
         type: 'Feature' as const,
         id: cell,
-        geometry: polygonOf(cell),
+        geometry: outlineOf(cell),
         properties: {
           cell,
           stations: known.stations,
