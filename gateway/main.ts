@@ -106,8 +106,12 @@ const build = (): Command => {
 
   program
     .command('verify')
-    .argument('<file>', 'bundle from /v1/bundle')
+    .argument('<file>', 'bundle from /v1/bundle or /v1/receipts/{id}/bundle')
     .description('check a proof bundle offline; with --rpc also its roots on the chain')
+    .option(
+      '--answer <file>',
+      'also compare the answer that was bought (JSON, NDJSON or CSV) with what is proven',
+    )
     .option('--rpc <url>', 'JSON-RPC of the chain')
     .option('--json', 'the report as JSON', false)
     .action(async (file: string, options) => (await import('./commands/verify.ts')).verify(file, options))

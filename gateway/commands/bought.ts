@@ -76,13 +76,17 @@ export const checkReceipt = (
 
 /** Why a proof is not of what was bought, whatever it proves; undefined where it is, or says nothing of it. */
 export const foreignProof = (
-  { network, scope }: Pick<Report, 'network' | 'scope'>,
+  { network, scope, sale, ok }: Pick<Report, 'network' | 'scope' | 'sale' | 'ok'>,
   seller: Seller,
   query: URLSearchParams,
+  receipt: string,
 ): string | undefined => {
   if (network === null || scope === null) return undefined
   if (network !== seller.network) return 'the proof is of another network'
   const wanted = ['station', 'sensor', 'from', 'to'].map((name) => query.get(name) ?? '')
   const given = [scope.station ?? '', scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
-  return given.join() === wanted.join() ? undefined : 'the proof is of other readings'
+  if (given.join() !== wanted.join()) return 'the proof is of other readings'
+  const isSame = sale?.id === receipt && sale.hubKey === toHex(seller.hubKey)
+  // One that does not hold says nothing of a sale; its verification tells why.
+  return isSame || !ok ? undefined : 'the proof is of another sale'
 }

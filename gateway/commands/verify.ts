@@ -2,6 +2,9 @@
 import { verifyCommand } from '../verify/cli.ts'
 
 /** Ends with 1 where the bundle does not hold. */
-export const verify = async (file: string, options: { rpc?: string; json: boolean }): Promise<void> => {
-  process.exitCode = await verifyCommand({ file, rpc: options.rpc, json: options.json }, process.stdout)
+export const verify = async (
+  file: string,
+  options: { answer?: string; rpc?: string; json: boolean },
+): Promise<void> => {
+  process.exitCode = await verifyCommand({ file, ...options }, process.stdout)
 }

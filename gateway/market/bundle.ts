@@ -4,6 +4,7 @@ import type { Evidence, KeptRef } from '../evidence/evidence.ts'
 import {
   type BundleBatch,
   type BundleLeaf,
+  type BundleSale,
   type BundleScope,
   type BundleStation,
   bundleBounds,
@@ -172,11 +173,13 @@ const asBytes = (hex: string): Uint8Array => {
 
 /**
  * The bundle of a query: every envelope of the stations asked for that may hold readings of the time asked, their
- * neighbours, and proofs. Only what is anchored goes in: mined or final. Bad luck is an answer with its reason.
+ * neighbours, and proofs; `sale` is the receipt of who bought them. Only what is anchored goes in: mined or final. Bad luck
+ * is an answer with its reason.
  */
 export const buildBundle = async (
   { evidence, anchors, network }: BundleDeps,
   query: BundleScope,
+  sale?: BundleSale,
 ): Promise<BuiltBundle> => {
   const scope = canonical(query)
   let anchoredToMs: number | null = null
@@ -279,6 +282,7 @@ export const buildBundle = async (
     batches,
     missing,
     pending,
+    ...(sale === undefined ? {} : { sale }),
   })
   return { ok: true, bytes, anchoredToMs }
 }

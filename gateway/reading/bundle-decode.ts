@@ -5,6 +5,7 @@ import {
   type BundleAnchor,
   type BundleBatch,
   type BundleLeaf,
+  type BundleSale,
   type BundleScope,
   type BundleStation,
   bundleBounds,
@@ -161,6 +162,11 @@ const holesOf = (value: CborValue | undefined, what: string): Hole[] => {
   return holes
 }
 
+const saleOf = (value: CborValue | undefined): BundleSale => {
+  const [hubKey, receipt] = list(value, 'the sale', 2)
+  return { hubKey: bytesOf(hubKey, 'the key of the hub', 32), receipt: bytesOf(receipt, 'the sales receipt') }
+}
+
 /**
  * Reads a bundle. `intact` says whether its checksum fits: left to the caller, because after a change of a byte some
  * other check often tells more. Nothing in the answer is verified yet.
@@ -172,10 +178,12 @@ export const decodeBundle = (
   if (!decoded.ok) return decoded
   const body = decoded.value
   try {
-    if (!(body instanceof Map) || body.size !== 8) return fail('a map of eight is expected')
+    if (!(body instanceof Map)) return fail('a map is expected')
     if (body.get(0) !== bundleVersion)
       fail(`version ${String(body.get(0))}, and ${bundleVersion} is understood`)
-    const digest = bytesOf(body.get(7), 'the checksum', digestBytes)
+    const sale = body.has(7) ? saleOf(body.get(7)) : undefined
+    if (body.size !== (sale === undefined ? 8 : 9)) fail('a map of eight, or nine with a sale, is expected')
+    const digest = bytesOf(body.get(8), 'the checksum', digestBytes)
     return {
       ok: true,
       bundle: {
@@ -185,6 +193,7 @@ export const decodeBundle = (
         batches: list(body.get(4), 'the batches').map(batchOf),
         missing: holesOf(body.get(5), 'the missing numbers'),
         pending: holesOf(body.get(6), 'the pending numbers'),
+        ...(sale === undefined ? {} : { sale }),
       },
       intact: equalBytes(digest, sha256(bytes.subarray(0, bytes.length - digestBytes))),
     }

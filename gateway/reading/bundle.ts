@@ -65,7 +65,13 @@ export type BundleBatch = {
 /** Sequence numbers `first` to `last` of a station that the bundle does not hold, and says so. */
 export type Hole = { readonly station: string; readonly first: number; readonly last: number }
 
-/** `missing` never reached the hub, by its own word; `pending` did, and is in no anchored batch yet. */
+/** The signed receipt of the sale that the bundle belongs to (COSE_Sign1, sale.ts), and the key (32 bytes) it is signed by. */
+export type BundleSale = { readonly hubKey: Uint8Array; readonly receipt: Uint8Array }
+
+/**
+ * `missing` never reached the hub, by its own word; `pending` did, and is in no anchored batch yet. `sale` is there where
+ * the readings were sold.
+ */
 export type Bundle = {
   readonly network: string
   readonly scope: BundleScope
@@ -73,9 +79,10 @@ export type Bundle = {
   readonly batches: readonly BundleBatch[]
   readonly missing: readonly Hole[]
   readonly pending: readonly Hole[]
+  readonly sale?: BundleSale
 }
 
-export const bundleVersion = 1
+export const bundleVersion = 2
 
 // 10,000 envelopes of 50 readings have 5 MB; the largest envelopes are 8 KiB each.
 export const bundleBounds: CborBounds = {
@@ -138,7 +145,14 @@ const writeHoles = (writer: CborWriter, holes: readonly Hole[]): void => {
 
 /** The bundle as one file. Lists must be in the order that bundle.cddl asks for. */
 export const encodeBundle = (bundle: Bundle): Uint8Array => {
-  const writer = new CborWriter().map(8).int(0).int(bundleVersion).int(1).text(bundle.network).int(2)
+  const { sale } = bundle
+  const writer = new CborWriter()
+    .map(sale === undefined ? 8 : 9)
+    .int(0)
+    .int(bundleVersion)
+    .int(1)
+    .text(bundle.network)
+    .int(2)
   writeScope(writer, bundle.scope)
   writer.int(3).array(bundle.stations.length)
   for (const { station, publicKey, declarations } of bundle.stations) {
@@ -154,7 +168,8 @@ export const encodeBundle = (bundle: Bundle): Uint8Array => {
   for (const batch of bundle.batches) writeBatch(writer, batch)
   writeHoles(writer.int(5), bundle.missing)
   writeHoles(writer.int(6), bundle.pending)
+  if (sale !== undefined) writer.int(7).array(2).bytes(sale.hubKey).bytes(sale.receipt)
   // The head of the digest itself is covered by it: a byte string of 32.
-  const before = writer.int(7).raw(Uint8Array.of(0x58, digestBytes)).finish()
+  const before = writer.int(8).raw(Uint8Array.of(0x58, digestBytes)).finish()
   return concatBytes(before, sha256(before))
 }

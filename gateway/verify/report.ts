@@ -2,8 +2,9 @@
 import type { BundleScope } from '../reading/bundle.ts'
 import type { Range } from '../reading/ranges.ts'
 import type { Reading } from '../reading/reading.ts'
+import type { SaleReport } from './sale.ts'
 
-/** The checks, in their order; the last two ask a chain. */
+/** The checks, in their order; the last three ask for an answer's file and a chain. */
 export const stepNames = [
   'file',
   'keys',
@@ -16,7 +17,9 @@ export const stepNames = [
   'batches',
   'sequence',
   'anchors',
+  'sale',
   'checksum',
+  'answer',
   'chain',
   'contract',
 ] as const
@@ -136,6 +139,8 @@ export type Report = {
   /** Nodes that signed readings themselves; without them the list is empty. */
   readonly nodes: readonly NodeReport[]
   readonly anchors: readonly AnchorClaim[]
+  /** The receipt of who bought this; null where the bundle has none. */
+  readonly sale: SaleReport | null
   readonly readings: readonly ProvenReading[]
 }
 

@@ -32,8 +32,10 @@ import {
   type Step,
   type StepName,
 } from './report.ts'
+import { checkSale } from './sale.ts'
 import { type BatchView, checkSequence, stationText } from './sequence.ts'
 
+export { checkAnswer } from './answer.ts'
 export { verifyOnChain } from './chain.ts'
 export type {
   AnchorClaim,
@@ -46,6 +48,7 @@ export type {
   Step,
   StepName,
 } from './report.ts'
+export type { SaleReport } from './sale.ts'
 
 /** What each statement says of each station, with the entries that the bundle has of it. */
 const viewsOf = (statements: readonly Statement[], opened: Entry[][][]): BatchView[] =>
@@ -153,6 +156,7 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
     stations: [],
     nodes: [],
     anchors: [],
+    sale: null,
     readings: [],
   }
   const stop = (): Report => {
@@ -160,7 +164,7 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
     const failure = last?.state === 'failed' ? { ...where, step: last.name, text: last.text } : null
     return failure === null
       ? { ...report, ok: true, failure, steps }
-      : { ...report, ok: false, complete: false, nodes: [], readings: [], failure, steps }
+      : { ...report, ok: false, complete: false, nodes: [], sale: null, readings: [], failure, steps }
   }
   let where: Omit<Failure, 'step' | 'text'> = {}
   /** Notes the outcome; whether to go on. */
@@ -220,6 +224,11 @@ export const verifyBundle = (bytes: Uint8Array): Report => {
   const anchors = claimsOf(bundle, statements)
   report = { ...report, ...sequence.found, anchors }
   if (!step('anchors', checkAnchors(bundle, statements, anchors))) return stop()
+  if (bundle.sale !== undefined) {
+    const sale = checkSale(bundle.sale, bundle)
+    if (!step('sale', sale.checked)) return stop()
+    report = { ...report, sale: sale.sale ?? null }
+  }
   // Last, because every other check can say what was changed, and this one only that something was.
   step(
     'checksum',

@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '#gateway/config.ts'
 import { buildBundle } from '#gateway/market/bundle.ts'
 import { run as serve } from '#gateway/market/serve.ts'
+import { type SalesReceipt, signSale } from '#gateway/reading/sale.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import type { StoredReading } from '#gateway/store/store.ts'
@@ -261,6 +262,40 @@ describe('groundtruth buy', () => {
     expect(bought.said).not.toContain('VERIFIED')
   })
 
+  test('a proof of the same readings that holds another sale is no proof of this one', async () => {
+    const world = openBundleWorld(network)
+    const station = world.addStation(signerOf(21))
+    world.sign(station, weather(4, nowMs - 60_000, 'bme280', 0))
+    world.closeBatch()
+    world.anchor(1)
+    const times = { fromMs: nowMs - 3_600_000, toMs: nowMs }
+    const stranger = newSigner()
+    const none = new Uint8Array(32)
+    const sale: SalesReceipt = {
+      ...{ id: 'ab'.repeat(16), issuedMs: nowMs, query: none, response: none, rows: 4, values: 12 },
+      ...{ priceMicroUsd: 470, rail: 'credits', shares: [] },
+    }
+    const receipt = signSale(sale, network, stranger)
+    const built = await buildBundle(
+      world.deps,
+      { station, ...times },
+      { hubKey: stranger.publicKey, receipt },
+    )
+    if (!built.ok) return expect.fail(built.detail)
+    expect(verifyBundle(built.bytes)).toMatchObject({ ok: true, sale: { id: sale.id } })
+    const { buy } = await openShop(
+      (request, bindings, hub) =>
+        request.url.endsWith('/bundle') ? new Response(new Uint8Array(built.bytes)) : hub(request, bindings),
+      anHour().map((reading) => ({ ...reading, station })),
+    )
+    const query = ['--station', station, '--from', `${times.fromMs}`, '--to', `${times.toMs}`]
+    const bought = await buy(...query, '--bundle', join(temporaryDirectory(), 'proof.cbor'))
+    expect(bought).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('FAILED: the proof is of another sale'),
+    })
+  })
+
   test('a key is private, is needed, and is told from a wrong one', async () => {
     const { url, secret } = await openShop()
     const keyFile = join(temporaryDirectory(), 'key')
@@ -315,6 +350,8 @@ describe('groundtruth buy', () => {
     const bought = await buyAt(http, key, ...args)
     expect(bought.code, `${bought.said}\n${said()}`).toBe(0)
     expect(bought.said).toContain('VERIFIED: ')
+    expect(bought.said).toMatch(/✓ sale +receipt [0-9a-f]{32}: \d+ rows/)
+    expect(bought.said).toMatch(/[✓!] answer +it is what the receipt names, byte for byte; /)
     expect(readFileSync(data!, 'utf8').split('\r\n').length).toBeGreaterThan(20)
     expect(
       await new Promise<number | null>((resolve) =>

@@ -55,14 +55,15 @@ const faultOf = ({ reason, detail }: Unbuilt, retryAfterS: number): Fault => {
 /** For a file name: `20261121T110000Z`. */
 const stamp = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')
 
-/** Answers with the bundle of a selection. */
-export type SendBundle = (c: Context, selection: Selection) => Promise<Response>
+/** Answers with the bundle of a selection, and in it the receipt (COSE) of the sale that it was bought by. */
+export type SendBundle = (c: Context, selection: Selection, receipt?: Uint8Array) => Promise<Response>
 
 /** Adds the route; gives what answers with a bundle. */
 export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle => {
-  const { nowMs, anchors, report, till } = deps
-  const send: SendBundle = async (c, selection) => {
-    const built = await gate(() => buildBundle(deps, selection))
+  const { nowMs, anchors, report, till, hubKey } = deps
+  const send: SendBundle = async (c, selection, receipt) => {
+    const sale = receipt && { hubKey, receipt }
+    const built = await gate(() => buildBundle(deps, selection, sale))
     if (!built.ok) {
       if (built.reason === 'damaged') report(new Error(built.detail))
       throw new Problem(faultOf(built, proofRetryS(anchors.status(), deps)))

@@ -58,7 +58,7 @@ const bundleRoute = createRoute({
   method: 'get',
   path: '/v1/receipts/{id}/bundle',
   tags: ['Buying', 'Proof'],
-  summary: 'The proof of what was bought, for nothing',
+  summary: 'The proof of what was bought, and its receipt, for nothing',
   security: secured,
   request: { params: saleId },
   responses: {
@@ -141,6 +141,6 @@ export const addPurchases = (
     const found = saleOf(customer, c.req.valid('param').id)
     if (found.state === 'refunded')
       throw new Problem(fault('not-found', 'this was paid back, as nothing of it was taken'))
-    return sendBundle(c, JSON.parse(found.scope) as Selection)
+    return sendBundle(c, JSON.parse(found.scope) as Selection, found.receipt)
   })
 }

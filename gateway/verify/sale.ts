@@ -1,0 +1,46 @@
+/** The sales receipt in a bundle: signed by the key it names, and for nobody's benefit but the stations sold. */
+import type { Bundle } from '../reading/bundle.ts'
+import { toHex } from '../reading/bytes.ts'
+import { keyFault } from '../reading/key.ts'
+import { type SalesReceipt, verifySale } from '../reading/sale.ts'
+import { type Checked, counted, failed, when } from './report.ts'
+
+/** What the hub that sold signed, and its public key (hex). Whose key that is, the bundle cannot say. */
+export type SaleReport = SalesReceipt & { readonly hubKey: string }
+
+const usd = (microUsd: number): string => `${(microUsd / 1e6).toFixed(6)} USD`
+
+/** Checks the receipt. */
+export const checkSale = (
+  { hubKey, receipt }: NonNullable<Bundle['sale']>,
+  { network, scope }: Pick<Bundle, 'network' | 'scope'>,
+): { readonly checked: Checked; readonly sale?: SaleReport } => {
+  const weak = keyFault(hubKey)
+  if (weak !== undefined)
+    return { checked: failed(`the key that the sales receipt is said to be signed by is unfit: ${weak}`) }
+  const verified = verifySale(receipt, network, hubKey)
+  if (!verified.ok) return { checked: failed(`the sales receipt does not hold: ${verified.detail}`) }
+  const { sale } = verified
+  const stranger = sale.shares.find(({ station }) => scope.station !== undefined && station !== scope.station)
+  if (stranger !== undefined)
+    return {
+      checked: failed(
+        `the sales receipt gives a share to station ${stranger.station}, and readings of ${scope.station} were sold`,
+        { station: stranger.station },
+      ),
+    }
+  const paid = sale.shares.reduce((sum, { microUsd }) => sum + microUsd, 0)
+  if (paid > sale.priceMicroUsd)
+    return { checked: failed('the shares of the sales receipt are more than its price') }
+  return {
+    sale: { ...sale, hubKey: toHex(hubKey) },
+    checked: {
+      ok: true,
+      text: `receipt ${sale.id}: ${counted(sale.rows, 'row')} with ${counted(sale.values, 'value')} for ${usd(sale.priceMicroUsd)}, paid by ${sale.rail}`,
+      details: [
+        `signed ${when(sale.issuedMs)} by the key ${toHex(hubKey)}: compare it with hubKey in the hub's /v1/status`,
+        `${usd(paid)} of it for ${counted(sale.shares.length, 'station')}, the rest for the hub`,
+      ],
+    },
+  }
+}
