@@ -2,7 +2,10 @@ import { decode } from 'cborg'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf, bytesOf, chunksOf } from '#gateway/market/body.ts'
+import { formats } from '#gateway/market/formats/all.ts'
 import { cbor } from '#gateway/market/formats/cbor.ts'
+import { orProblem } from '#gateway/market/problem.ts'
+import { columnsOf, nextPlan, planReadings, run } from '#gateway/market/query.ts'
 import { type Answered, openChecked } from './market-schema.ts'
 import { anHour, nowMs, openWorld, stationA, type World } from './market-world.ts'
 
@@ -107,7 +110,7 @@ describe('CBOR', () => {
             next: null,
             rows: [row],
           } as const
-          const bytes = await bytesOf(cbor.render(answer))
+          const bytes = await bytesOf(cbor.render([answer]))
           expect((decode(bytes) as { buckets: unknown[] }).buckets).toEqual([row])
         },
       ),
@@ -141,4 +144,26 @@ describe('every format of bytes', () => {
     expect(chunks.length).toBeGreaterThan(10)
     expect((decode(Buffer.concat(chunks)) as { readings: unknown[] }).readings).toHaveLength(4000)
   })
+})
+
+describe('every format', () => {
+  test.each(formats.map((format) => [format.name, format] as const))(
+    '%s gives pages that are read one by one as one answer',
+    async (_, format) => {
+      const { plan } = orProblem(planReadings({ from: { ms: nowMs - 3_600_000 }, to: { ms: nowMs } }, nowMs))
+      const columns = await columnsOf(plan.selection, { kind: 'latest', rows: [] }, world.store)
+      const whole = await run(plan, world.deps)
+      let read = 0
+      const pages = async function* () {
+        for (let next: typeof plan | undefined = { ...plan, limit: 50 }; next !== undefined; read++) {
+          const page = await run(next, world.deps)
+          yield page
+          next = nextPlan(next, page)
+        }
+      }
+      const bytes = await bytesOf(format.render(pages(), { columns }))
+      expect(read).toBe(4)
+      expect(Buffer.from(bytes).equals(await bytesOf(format.render([whole], { columns })))).toBe(true)
+    },
+  )
 })

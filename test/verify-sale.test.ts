@@ -2,8 +2,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { bytesOf as rowBytes } from '#gateway/market/body.ts'
 import { buildBundle } from '#gateway/market/bundle.ts'
 import { csv } from '#gateway/market/formats/csv.ts'
+import type { Pieces } from '#gateway/market/formats/format.ts'
 import { json } from '#gateway/market/formats/json.ts'
 import { ndjson } from '#gateway/market/formats/ndjson.ts'
 import type { Answer } from '#gateway/market/query.ts'
@@ -51,11 +53,12 @@ const rowsOf = (readings: readonly ProvenReading[]): Answer => ({
 
 const bare = verifyBundle(bytesOf(await buildBundle({ ...world.deps }, scope)))
 const columns = ['temperature', 'humidity', 'pressure']
-const inJson = [...json.render(rowsOf(bare.readings))].join('')
+const rendered = async (pieces: Pieces): Promise<string> => Buffer.from(await rowBytes(pieces)).toString()
+const inJson = await rendered(json.render([rowsOf(bare.readings)]))
 const forms = {
   JSON: inJson,
-  NDJSON: [...ndjson.render(rowsOf(bare.readings))].join(''),
-  CSV: [...csv.render(rowsOf(bare.readings), { columns })].join(''),
+  NDJSON: await rendered(ndjson.render([rowsOf(bare.readings)])),
+  CSV: await rendered(csv.render([rowsOf(bare.readings)], { columns })),
 } as const
 
 function bytesOf(built: Awaited<ReturnType<typeof buildBundle>>): Uint8Array {

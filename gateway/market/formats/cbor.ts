@@ -2,11 +2,15 @@
 import { Encoder } from 'cbor-x'
 import { CborWriter } from '../../reading/cbor.ts'
 import type { Format } from './format.ts'
-import { membersOf } from './members.ts'
+import { type Members, membersOf } from './members.ts'
 
 const encoder = new Encoder({ useRecords: false, variableMapSize: true } as ConstructorParameters<
   typeof Encoder
 >[0])
+
+// How many rows there are is known when they are written: an array of indefinite length (RFC 8949 s3.2.2).
+const openArray = Uint8Array.of(0x9f)
+const endOfArray = Uint8Array.of(0xff)
 
 export const cbor = {
   name: 'cbor',
@@ -15,13 +19,21 @@ export const cbor = {
   contentType: 'application/cbor',
   isText: false,
   needsColumns: false,
-  *render(answer) {
-    const { head, rows, tail } = membersOf(answer)
-    const [first, last] = [Object.entries(head), Object.entries(tail)]
-    const writer = new CborWriter().map(first.length + 1 + last.length)
-    for (const [name, value] of first) writer.text(name).text(value)
-    yield writer.text(rows).array(answer.rows.length).finish()
-    for (const row of answer.rows) yield encoder.encode(row)
-    for (const [name, value] of last) yield new CborWriter().text(name).raw(encoder.encode(value)).finish()
+  async *render(pages) {
+    let last: Members | undefined
+    for await (const page of pages) {
+      const members = membersOf(page)
+      if (last === undefined) {
+        const first = Object.entries(members.head)
+        const writer = new CborWriter().map(first.length + 1 + Object.keys(members.tail).length)
+        for (const [name, value] of first) writer.text(name).text(value)
+        yield writer.text(members.rows).raw(openArray).finish()
+      }
+      last = members
+      for (const row of page.rows) yield encoder.encode(row)
+    }
+    yield endOfArray
+    for (const [name, value] of Object.entries(last?.tail ?? {}))
+      yield new CborWriter().text(name).raw(encoder.encode(value)).finish()
   },
 } as const satisfies Format

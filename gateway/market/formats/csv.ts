@@ -1,7 +1,7 @@
 /** CSV (RFC 4180) with a header line; one column per quantity, the same ones on every page of a query. */
 import type { Answer } from '../query.ts'
 import type { BucketRow, ReadingRow } from '../row.ts'
-import type { Format } from './format.ts'
+import type { Format, Pages } from './format.ts'
 
 /** A field; one that a spreadsheet would run as a formula gets an apostrophe in front. */
 const field = (value: string | number | null | undefined): string => {
@@ -44,14 +44,19 @@ const bucketLine = (row: BucketRow, columns: readonly string[]): string =>
     ...columns.map((name) => row.counts[name]),
   ])
 
-function* lines(answer: Answer, columns: readonly string[]) {
-  if (answer.kind === 'buckets') {
-    yield line(['time', 'station', 'sensor', ...columns, ...columns.map((name) => `${name}_count`)])
-    for (const row of answer.rows) yield bucketLine(row, columns)
-    return
+const header = ({ kind }: Answer, columns: readonly string[]): string =>
+  kind === 'buckets'
+    ? line(['time', 'station', 'sensor', ...columns, ...columns.map((name) => `${name}_count`)])
+    : line(['time', 'station', 'sensor', 'model', ...columns, ...readingTail])
+
+async function* lines(pages: Pages, columns: readonly string[]) {
+  let isFirst = true
+  for await (const page of pages) {
+    if (isFirst) yield header(page, columns)
+    isFirst = false
+    if (page.kind === 'buckets') for (const row of page.rows) yield bucketLine(row, columns)
+    else for (const row of page.rows) yield readingLine(row, columns)
   }
-  yield line(['time', 'station', 'sensor', 'model', ...columns, ...readingTail])
-  for (const row of answer.rows) yield readingLine(row, columns)
 }
 
 export const csv = {
@@ -61,5 +66,5 @@ export const csv = {
   contentType: 'text/csv; charset=utf-8; header=present',
   isText: true,
   needsColumns: true,
-  render: (answer, { columns }) => lines(answer, columns),
+  render: (pages, { columns }) => lines(pages, columns),
 } as const satisfies Format

@@ -7,13 +7,19 @@ export type FormatContext = {
   readonly columns: readonly string[]
 }
 
+/**
+ * An answer as one or more pages of one query, in order, at least one: the first says which span, the last whether there
+ * is more. Each is read when the rows of the one before are written.
+ */
+export type Pages = Iterable<Answer> | AsyncIterable<Answer>
+
 /** A rendered answer, in order; text is UTF-8. Nothing is made before it is read. */
 export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 
 /**
  * One format. `name` is what `format=` takes; `mediaType` is matched with the Accept header, `contentType` is sent.
  * `isText` says whether a person could read it. `needsColumns` asks for `columns`, which cost a look at the store.
- * `render` gives the whole answer in pieces.
+ * `render` gives all pages as one answer, in pieces.
  */
 export type Format = {
   readonly name: string
@@ -22,5 +28,5 @@ export type Format = {
   readonly contentType: string
   readonly isText: boolean
   readonly needsColumns: boolean
-  render(answer: Answer, context: FormatContext): Pieces
+  render(pages: Pages, context: FormatContext): Pieces
 }

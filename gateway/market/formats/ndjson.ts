@@ -8,7 +8,7 @@ export const ndjson = {
   contentType: 'application/x-ndjson',
   isText: true,
   needsColumns: false,
-  *render({ rows }) {
-    for (const row of rows) yield `${JSON.stringify(row)}\n`
+  async *render(pages) {
+    for await (const { rows } of pages) for (const row of rows) yield `${JSON.stringify(row)}\n`
   },
 } as const satisfies Format

@@ -151,7 +151,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     if (answer.kind !== 'latest' && answer.next !== null)
       c.header('link', linkTo(c, publicUrl, 'cursor', answer.next))
     return {
-      pieces: format.render(answer, { columns }),
+      pieces: format.render([answer], { columns }),
       ...(closed ? { tag: tagParts(version, format, answer, columns) } : {}),
     }
   }

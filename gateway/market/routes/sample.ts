@@ -39,6 +39,6 @@ export const addSample = (app: Api, { evidence, store, anchors, nowMs }: MarketD
     c.header('etag', etag)
     if (isNotModified(c, etag)) return c.body(null, 304)
     c.header('content-type', format.contentType)
-    return c.body(await bodyOf(format.render(answer, { columns })))
+    return c.body(await bodyOf(format.render([answer], { columns })))
   })
 }
