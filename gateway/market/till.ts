@@ -127,6 +127,18 @@ export const openTill = (parts: TillParts) => {
     return key
   }
 
+  /**
+   * A sale for whoever may see it: a key of its account or, where it was paid without a key, whoever knows its id, which
+   * nobody but its buyer was ever told.
+   */
+  const saleFor = (c: Context, id: string): Sale => {
+    const key = allowed(keyOf(c), 'read')
+    const found = (key && sales.sale(key.customer, id)) ?? sales.keyless(id)
+    if (found !== undefined) return found
+    if (key === undefined) throw noKey('this needs the API key that paid')
+    throw new Problem(fault('not-found', `this account has no receipt ${id}`))
+  }
+
   const due = (
     amount: MicroUsd,
     offer?: { readonly jws: string; readonly expiresMs: number },
@@ -283,6 +295,7 @@ export const openTill = (parts: TillParts) => {
     keyOf,
     keyIdOf,
     withScope,
+    saleFor,
     due,
     collect,
     balanceOf,

@@ -90,6 +90,7 @@ export const openSaleTable = (database: DatabaseSync) => {
   const note = database.prepare("UPDATE sale SET state = ? WHERE id = ? AND state IN ('open', 'partial')")
   const open = database.prepare("SELECT * FROM sale WHERE state = 'open' AND time_ms < ?")
   const find = database.prepare('SELECT * FROM sale WHERE id = ? AND customer = ?')
+  const keyless = database.prepare('SELECT * FROM sale WHERE id = ? AND api_key IS NULL')
   const recent = database.prepare(
     'SELECT * FROM sale WHERE customer = ? AND time_ms < ? ORDER BY time_ms DESC LIMIT ?',
   )
@@ -127,6 +128,11 @@ export const openSaleTable = (database: DatabaseSync) => {
     openBefore: (beforeMs: number): Sale[] => open.all(beforeMs).map(asSale),
     find: (id: string, customer: string): Sale | undefined => {
       const row = find.get(id, customer)
+      return row && asSale(row)
+    },
+    /** A sale that was paid without a key. */
+    keyless: (id: string): Sale | undefined => {
+      const row = keyless.get(id)
       return row && asSale(row)
     },
     list: (customer: string, limit: number, beforeMs: number = Number.MAX_SAFE_INTEGER): Sale[] =>

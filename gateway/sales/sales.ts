@@ -35,6 +35,8 @@ export type Sales = Disposable &
     /** The sale of that query to that customer, if there is one: later pages of it are paid. */
     paid(customer: string, sale: string, query: Uint8Array): boolean
     sale(customer: string, id: string): Sale | undefined
+    /** A sale that was paid without a key: its id is a secret that only its buyer was told. */
+    keyless(id: string): Sale | undefined
     list(customer: string, limit: number, beforeMs?: number): Sale[]
     /** Adds credit that came by a rail; false where this request was credited before. */
     credit(request: string, rail: string, customer: string, amount: MicroUsd, memo: string): boolean
@@ -69,6 +71,7 @@ export const openSales = (options: SalesOptions): Sales => {
       return found !== undefined && Buffer.from(found.query).equals(query)
     },
     sale: (customer, id) => table.find(id, customer),
+    keyless: table.keyless,
     list: table.list,
     credit: (request, rail, customer, amount, memo) =>
       ledger.post({

@@ -144,6 +144,10 @@ test('who reads a payment from the chain gets nothing for it; its buyer gets the
   expect([again.status, await again.text()]).toEqual([200, bytes])
   expect(again.headers.get('receipt-id')).toBe(first.headers.get('receipt-id'))
   expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+  // The receipt is for who knows its id, and the chain does not tell that.
+  const receipt = await shop.ask(`/v1/receipts/${first.headers.get('receipt-id')}`)
+  expect([receipt.status, await receipt.json()]).toMatchObject([200, { priceMicroUsd: Number(hourPrice) }])
+  expect((await shop.ask(`/v1/receipts/${'0'.repeat(32)}`)).status).toBe(401)
   // Not without end.
   const more = []
   for (let n = 0; n < 10; n++) more.push((await shop.ask(hour, signed(header, secret))).status)
@@ -461,6 +465,7 @@ test('a top-up gives a session key that buys without the chain, up to its amount
   const id = bought.headers.get('receipt-id')
   await bought.text()
   expect((await shop.ask(`/v1/receipts/${id}`, bearer)).status).toBe(200)
+  expect((await shop.ask(`/v1/receipts/${id}`)).status).toBe(401)
   expect((await shop.ask('/v1/keys', bearer)).status).toBe(403)
   shop.expectSound()
 })
