@@ -1,13 +1,26 @@
+import { setImmediate } from 'node:timers/promises'
 import { decode } from 'cborg'
 import fc from 'fast-check'
+import { latLngToCell } from 'h3-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf, bytesOf, chunksOf } from '#gateway/market/body.ts'
 import { formats } from '#gateway/market/formats/all.ts'
 import { cbor } from '#gateway/market/formats/cbor.ts'
+import { contextOf } from '#gateway/market/formats/context.ts'
+import { outlineOf } from '#gateway/market/outline.ts'
 import { orProblem } from '#gateway/market/problem.ts'
-import { columnsOf, nextPlan, planReadings, run } from '#gateway/market/query.ts'
+import { nextPlan, planReadings, run } from '#gateway/market/query.ts'
 import { type Answered, openChecked } from './market-schema.ts'
-import { anHour, nowMs, openWorld, stationA, type World } from './market-world.ts'
+import {
+  anHour,
+  fakeEvidence,
+  nowMs,
+  openWorld,
+  stationA,
+  stationB,
+  viennaCell,
+  type World,
+} from './market-world.ts'
 
 const closedHour = `from=${nowMs - 3_600_000}&to=${nowMs}`
 
@@ -76,6 +89,7 @@ describe('pieces', () => {
     if (body instanceof Uint8Array) return expect.fail('that is no stream')
     const reader = body.getReader()
     for (const at of [0, 1, 2, 3]) expect((await reader.read()).value?.[0]).toBe(at)
+    await setImmediate()
     expect(made).toBeLessThan(6)
     await reader.cancel()
     expect([made < 6, isEnded]).toEqual([true, true])
@@ -118,6 +132,109 @@ describe('CBOR', () => {
   })
 })
 
+type Feature = {
+  readonly geometry: unknown
+  readonly properties: Readonly<Record<string, string | number | null>>
+}
+
+describe('GeoJSON', () => {
+  test.each(questions)('has a feature per row, with the fields of CSV: %s', async (question) => {
+    const { json } = await ask(inFormat(question, 'json'))
+    const { readings, buckets, ...members } = json as { readings?: unknown[]; buckets?: unknown[] }
+    const answer = await ask(inFormat(question, 'geojson'))
+    expect(answer.response.headers.get('content-type')).toBe('application/geo+json')
+    const { type, features, ...rest } = answer.json as { type: string; features: Feature[] }
+    expect([type, rest, features.length]).toEqual([
+      'FeatureCollection',
+      members,
+      (readings ?? buckets)!.length,
+    ])
+    const [header, ...lines] = (await ask(inFormat(question, 'csv'))).text.trimEnd().split('\r\n')
+    expect(
+      features.map(({ properties }) =>
+        header!
+          .split(',')
+          .map((name) => properties[name] ?? '')
+          .join(),
+      ),
+    ).toEqual(lines)
+  })
+
+  test('shows a station in the cell that its owner tells, and nowhere where none is told', async () => {
+    const { json } = await ask('/v1/latest', { headers: { accept: 'application/geo+json' } })
+    const { features } = json as { features: Feature[] }
+    expect(features.map(({ geometry, properties }) => [properties.station, geometry])).toEqual([
+      [stationA, outlineOf(viennaCell)],
+      [stationB, null],
+    ])
+    expect(features[0]!.properties).not.toHaveProperty('absent')
+    const warming = await ask(inFormat(questions[3]!, 'geojson'))
+    expect((warming.json as { features: Feature[] }).features).toMatchObject([
+      { properties: { temperature: 20.01, humidity: null, absent: 'humidity:warming-up' } },
+    ])
+  })
+
+  test('cuts a cell at the antimeridian', async () => {
+    const evidence = fakeEvidence()
+    const profile = { ...evidence.profile(stationA)!, cell: latLngToCell(-16.9, 179.999, 7) }
+    await using there = await openWorld({ evidence: { ...evidence, profile: () => profile } })
+    const { json } = await (await openChecked(there.api)).ask('/v1/latest?format=geojson')
+    expect((json as { features: Feature[] }).features).toMatchObject([
+      { geometry: { type: 'MultiPolygon' } },
+      { geometry: { type: 'MultiPolygon' } },
+    ])
+  })
+
+  test('has another entity tag when a station has moved, and other formats have the same', async () => {
+    const evidence = fakeEvidence()
+    let cell = viennaCell
+    const profile = (station: string) => {
+      const told = evidence.profile(station)
+      return told?.cell === undefined ? told : { ...told, cell }
+    }
+    await using moving = await openWorld({ evidence: { ...evidence, profile } })
+    const tagOf = async (format: string) =>
+      (await moving.api.request(`/v1/readings?${closedHour}&format=${format}`)).headers.get('etag')
+    const before = [await tagOf('geojson'), await tagOf('json')]
+    cell = latLngToCell(48.3, 16.5, 7)
+    expect(await tagOf('geojson')).not.toBe(before[0])
+    expect(await tagOf('json')).toBe(before[1])
+  })
+})
+
+describe('every format', () => {
+  test.each(formats.map((format) => [format.name, format] as const))(
+    '%s gives pages that are read one by one as one answer',
+    async (_, format) => {
+      const { plan } = orProblem(planReadings({ from: { ms: nowMs - 3_600_000 }, to: { ms: nowMs } }, nowMs))
+      const context = await contextOf(format, { kind: 'latest', rows: [] }, plan.selection, world.deps)
+      const whole = await run(plan, world.deps)
+      let read = 0
+      const pages = async function* () {
+        for (let next: typeof plan | undefined = { ...plan, limit: 50 }; next !== undefined; read++) {
+          const page = await run(next, world.deps)
+          yield page
+          next = nextPlan(next, page)
+        }
+      }
+      const bytes = await bytesOf(format.render(pages(), context))
+      expect(read).toBe(4)
+      expect(Buffer.from(bytes).equals(await bytesOf(format.render([whole], context)))).toBe(true)
+    },
+  )
+
+  test('keeps to itself what is said of private positions', async () => {
+    expect(anHour()[0]!.flags).toContain('latitude:jump')
+    for (const { name } of formats)
+      for (const question of questions) {
+        const { response, bytes } = await ask(inFormat(question, name))
+        expect(response.status).toBe(200)
+        const plain = Buffer.from(bytes).toString('latin1')
+        expect(plain, `${name} of ${question}`).not.toContain('latitude')
+      }
+  })
+})
+
 describe('every format of bytes', () => {
   test('has an entity tag of its own, gives 304 for it, and a head without a body', async () => {
     const question = inFormat(`/v1/readings?${closedHour}`, 'cbor')
@@ -144,26 +261,4 @@ describe('every format of bytes', () => {
     expect(chunks.length).toBeGreaterThan(10)
     expect((decode(Buffer.concat(chunks)) as { readings: unknown[] }).readings).toHaveLength(4000)
   })
-})
-
-describe('every format', () => {
-  test.each(formats.map((format) => [format.name, format] as const))(
-    '%s gives pages that are read one by one as one answer',
-    async (_, format) => {
-      const { plan } = orProblem(planReadings({ from: { ms: nowMs - 3_600_000 }, to: { ms: nowMs } }, nowMs))
-      const columns = await columnsOf(plan.selection, { kind: 'latest', rows: [] }, world.store)
-      const whole = await run(plan, world.deps)
-      let read = 0
-      const pages = async function* () {
-        for (let next: typeof plan | undefined = { ...plan, limit: 50 }; next !== undefined; read++) {
-          const page = await run(next, world.deps)
-          yield page
-          next = nextPlan(next, page)
-        }
-      }
-      const bytes = await bytesOf(format.render(pages(), { columns }))
-      expect(read).toBe(4)
-      expect(Buffer.from(bytes).equals(await bytesOf(format.render([whole], { columns })))).toBe(true)
-    },
-  )
 })

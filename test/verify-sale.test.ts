@@ -58,7 +58,7 @@ const inJson = await rendered(json.render([rowsOf(bare.readings)]))
 const forms = {
   JSON: inJson,
   NDJSON: await rendered(ndjson.render([rowsOf(bare.readings)])),
-  CSV: await rendered(csv.render([rowsOf(bare.readings)], { columns })),
+  CSV: await rendered(csv.render([rowsOf(bare.readings)], { columns, cellOf: () => undefined })),
 } as const
 
 function bytesOf(built: Awaited<ReturnType<typeof buildBundle>>): Uint8Array {

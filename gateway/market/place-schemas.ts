@@ -1,6 +1,6 @@
 /** Answers about places, as /openapi.json describes them: GeoJSON (RFC 7946). */
 import { z } from '@hono/zod-openapi'
-import { stationMembers } from './schemas.ts'
+import { pageMembers, stationMembers } from './schemas.ts'
 
 const position = z.array(z.number()).min(2).max(2)
 const rings = z.array(z.array(position))
@@ -39,3 +39,23 @@ export const coverageSchema = collection(
     }),
   }),
 ).openapi('Coverage')
+
+const readingFeature = z.strictObject({
+  type: z.literal('Feature'),
+  geometry: z
+    .union([outline, z.null()])
+    .openapi({ description: 'The H3 cell of the station; null where its owner tells none' }),
+  properties: z
+    .object({ station: z.string(), sensor: z.string(), time: z.string() })
+    .catchall(z.union([z.number(), z.string(), z.null()]))
+    .openapi({ description: 'The columns of CSV, without those that have nothing in this row' }),
+})
+
+/** Rows on a map; without the members of a page where they are no page. */
+export const readingFeaturesSchema = z
+  .strictObject({
+    type: z.literal('FeatureCollection'),
+    ...z.object(pageMembers).partial().shape,
+    features: z.array(readingFeature),
+  })
+  .openapi('ReadingFeatures')

@@ -92,20 +92,20 @@ const bucket = z
   })
   .openapi('Bucket')
 
+/** What a page says beside its rows; `every` and `fn` where they are intervals. */
+export const pageMembers = {
+  from: time,
+  to: time,
+  every: z.string(),
+  fn: z.enum(rollupFunctions),
+  next: nextCursor,
+}
+
 const readingsPage = z
   .strictObject({ from: time, to: time, readings: z.array(reading), next: nextCursor })
   .openapi('ReadingsPage')
 
-const bucketsPage = z
-  .strictObject({
-    from: time,
-    to: time,
-    every: z.string(),
-    fn: z.enum(rollupFunctions),
-    buckets: z.array(bucket),
-    next: nextCursor,
-  })
-  .openapi('BucketsPage')
+const bucketsPage = z.strictObject({ ...pageMembers, buckets: z.array(bucket) }).openapi('BucketsPage')
 
 export const readingsSchema = z.union([readingsPage, bucketsPage])
 

@@ -2,9 +2,10 @@
 import { cbor } from './cbor.ts'
 import { csv } from './csv.ts'
 import type { Format } from './format.ts'
+import { geojson } from './geojson.ts'
 import { json } from './json.ts'
 import { ndjson } from './ndjson.ts'
 
-export const formats = [json, csv, ndjson, cbor] as const satisfies readonly Format[]
+export const formats = [json, csv, ndjson, geojson, cbor] as const satisfies readonly Format[]
 
 export const formatNames = formats.map(({ name }) => name)

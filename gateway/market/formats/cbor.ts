@@ -18,7 +18,7 @@ export const cbor = {
   mediaType: 'application/cbor',
   contentType: 'application/cbor',
   isText: false,
-  needsColumns: false,
+  needs: [],
   async *render(pages) {
     let last: Members | undefined
     for await (const page of pages) {

@@ -1,63 +1,16 @@
 /** CSV (RFC 4180) with a header line; one column per quantity, the same ones on every page of a query. */
-import type { Answer } from '../query.ts'
-import type { BucketRow, ReadingRow } from '../row.ts'
-import type { Format, Pages } from './format.ts'
+import type { Format } from './format.ts'
+import { type Field, tableOf } from './table.ts'
 
 /** A field; one that a spreadsheet would run as a formula gets an apostrophe in front. */
-const field = (value: string | number | null | undefined): string => {
+const escaped = (value: Field): string => {
   if (value === null || value === undefined) return ''
   if (typeof value === 'number') return String(value)
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-const line = (fields: readonly (string | number | null | undefined)[]): string =>
-  `${fields.map(field).join(',')}\r\n`
-
-const readingTail = ['absent', 'score', 'flags', 'rules', 'seq', 'place', 'batch', 'status'] as const
-
-const readingLine = (row: ReadingRow, columns: readonly string[]): string =>
-  line([
-    row.time,
-    row.station,
-    row.sensor,
-    row.model,
-    ...columns.map((name) => row.values[name]),
-    Object.entries(row.absent ?? {})
-      .map(([name, reason]) => `${name}:${reason}`)
-      .join(' '),
-    row.quality.score,
-    row.quality.flags.join(' '),
-    row.quality.rules,
-    row.proof.seq,
-    row.proof.place,
-    row.proof.batch,
-    row.proof.status,
-  ])
-
-const bucketLine = (row: BucketRow, columns: readonly string[]): string =>
-  line([
-    row.time,
-    row.station,
-    row.sensor,
-    ...columns.map((name) => row.values[name]),
-    ...columns.map((name) => row.counts[name]),
-  ])
-
-const header = ({ kind }: Answer, columns: readonly string[]): string =>
-  kind === 'buckets'
-    ? line(['time', 'station', 'sensor', ...columns, ...columns.map((name) => `${name}_count`)])
-    : line(['time', 'station', 'sensor', 'model', ...columns, ...readingTail])
-
-async function* lines(pages: Pages, columns: readonly string[]) {
-  let isFirst = true
-  for await (const page of pages) {
-    if (isFirst) yield header(page, columns)
-    isFirst = false
-    if (page.kind === 'buckets') for (const row of page.rows) yield bucketLine(row, columns)
-    else for (const row of page.rows) yield readingLine(row, columns)
-  }
-}
+const line = (fields: readonly Field[]): string => `${fields.map(escaped).join(',')}\r\n`
 
 export const csv = {
   name: 'csv',
@@ -65,6 +18,14 @@ export const csv = {
   mediaType: 'text/csv',
   contentType: 'text/csv; charset=utf-8; header=present',
   isText: true,
-  needsColumns: true,
-  render: (pages, { columns }) => lines(pages, columns),
+  needs: ['columns'],
+  async *render(pages, context) {
+    let isFirst = true
+    for await (const page of pages) {
+      const { length, columns } = tableOf(page, context.columns)
+      if (isFirst) yield line(columns.map(({ name }) => name))
+      isFirst = false
+      for (let row = 0; row < length; row++) yield line(columns.map(({ at }) => at(row)))
+    }
+  },
 } as const satisfies Format

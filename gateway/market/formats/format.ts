@@ -1,10 +1,12 @@
 /** The port of an output format: rows in, text or bytes out, a piece at a time. */
 import type { Answer } from '../query.ts'
 
-/** What a format may need beside the rows. A format that does not ask for one of them finds it empty. */
+/** What a format may need beside the rows. What it does not ask for, it finds empty. */
 export type FormatContext = {
   /** Names of all quantities that the answer's rows and its next pages can hold. */
   readonly columns: readonly string[]
+  /** The H3 cell of a station, where its owner tells one. */
+  readonly cellOf: (station: string) => string | undefined
 }
 
 /**
@@ -18,8 +20,8 @@ export type Pieces = Iterable<string | Uint8Array> | AsyncIterable<string | Uint
 
 /**
  * One format. `name` is what `format=` takes; `mediaType` is matched with the Accept header, `contentType` is sent.
- * `isText` says whether a person could read it. `needsColumns` asks for `columns`, which cost a look at the store.
- * `render` gives all pages as one answer, in pieces.
+ * `isText` says whether a person could read it. `needs` are the parts of the context that it asks for: each costs a look
+ * somewhere. `render` gives all pages as one answer, in pieces.
  */
 export type Format = {
   readonly name: string
@@ -27,6 +29,6 @@ export type Format = {
   readonly mediaType: string
   readonly contentType: string
   readonly isText: boolean
-  readonly needsColumns: boolean
+  readonly needs: readonly ('columns' | 'cells')[]
   render(pages: Pages, context: FormatContext): Pieces
 }

@@ -7,7 +7,7 @@ export const ndjson = {
   mediaType: 'application/x-ndjson',
   contentType: 'application/x-ndjson',
   isText: true,
-  needsColumns: false,
+  needs: [],
   async *render(pages) {
     for await (const { rows } of pages) for (const row of rows) yield `${JSON.stringify(row)}\n`
   },

@@ -1,7 +1,8 @@
 /** /v1/latest and /v1/readings: what sensors said. */
-import { createRoute, z } from '@hono/zod-openapi'
+import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { Price, PricedRow } from '../../sales/price.ts'
+import type { Selection } from '../../store/store.ts'
 import {
   type Api,
   caching,
@@ -14,14 +15,15 @@ import {
 } from '../api.ts'
 import { bodyOf, bytesOf } from '../body.ts'
 import { formats } from '../formats/all.ts'
-import type { Format, Pieces } from '../formats/format.ts'
+import { contextOf, contextText } from '../formats/context.ts'
+import { offered } from '../formats/described.ts'
+import type { Format, FormatContext, Pieces } from '../formats/format.ts'
 import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import {
   type Answer,
-  columnsOf,
   latestQuery,
   nextPlan,
   type Plan,
@@ -32,22 +34,6 @@ import {
 } from '../query.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
 import type { Till } from '../till.ts'
-
-const text = (title: string) => z.string().openapi({ description: title })
-const binary = (title: string) => ({ type: 'string', format: 'binary', description: title }) as const
-
-/** A page of rows in every format. */
-export const offered = <T extends z.ZodType>(schema: T, description: string) =>
-  ({
-    description,
-    headers: { Link: { description: 'rel="next" where there is more', schema: { type: 'string' } } },
-    content: Object.fromEntries(
-      formats.map(({ name, mediaType, isText, title }) => [
-        mediaType,
-        { schema: name === 'json' ? schema : isText ? text(title) : binary(title) },
-      ]),
-    ),
-  }) as const
 
 const latestRoute = createRoute({
   method: 'get',
@@ -64,7 +50,7 @@ const readingsRoute = createRoute({
   tags: ['Readings'],
   summary: 'Readings of a span of time, or one value per interval',
   description:
-    'In order of time. Every reading says how good it is and how far its proof has come; /v1/bundle gives the proof itself. Intervals start at multiples of their length, UTC; the first and the last hold only what is within the span.',
+    'In order of time. Every reading says how good it is and how far its proof has come; /v1/bundle gives the proof itself. As GeoJSON each row is a feature, and its geometry the outline of the H3 cell that the station’s owner tells: never a point, and null where none is told. Intervals start at multiples of their length, UTC; the first and the last hold only what is within the span.',
   request: { query: readingsQuery },
   responses: {
     200: offered(readingsSchema, 'A page of readings, or of intervals where "every" is given'),
@@ -82,8 +68,8 @@ const quantitiesRoute = createRoute({
 })
 
 /** All that can differ between two answers to one closed query: which rows, what is thought of them, their proof. */
-function* tagParts(version: string, format: Format, answer: Answer, columns: readonly string[]) {
-  yield `${version} ${format.name} ${columns.join()} ${answer.kind === 'latest' ? '' : answer.next}`
+function* tagParts(version: string, format: Format, answer: Answer, context: FormatContext) {
+  yield `${version} ${format.name} ${contextText(answer, context)} ${answer.kind === 'latest' ? '' : answer.next}`
   for (const row of answer.rows)
     yield 'proof' in row
       ? `${row.station} ${row.sensor} ${row.proof.place} ${JSON.stringify([row.proof, row.quality])}`
@@ -143,16 +129,16 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     c: Context,
     format: Format,
     answer: Answer,
-    selection: Parameters<typeof columnsOf>[0],
+    selection: Partial<Selection>,
     closed: boolean,
   ) => {
-    const columns = format.needsColumns ? await columnsOf(selection, answer, store) : []
+    const context = await contextOf(format, answer, selection, deps)
     c.header('vary', 'Accept', { append: true })
     if (answer.kind !== 'latest' && answer.next !== null)
       c.header('link', linkTo(c, publicUrl, 'cursor', answer.next))
     return {
-      pieces: format.render([answer], { columns }),
-      ...(closed ? { tag: tagParts(version, format, answer, columns) } : {}),
+      pieces: format.render([answer], context),
+      ...(closed ? { tag: tagParts(version, format, answer, context) } : {}),
     }
   }
 

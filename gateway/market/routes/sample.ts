@@ -3,14 +3,14 @@ import { createRoute } from '@hono/zod-openapi'
 import { type Api, caching, entityTag, isNotModified, type MarketDeps, orFail } from '../api.ts'
 import { bodyOf } from '../body.ts'
 import { formats } from '../formats/all.ts'
+import { contextOf, contextText } from '../formats/context.ts'
+import { offered } from '../formats/described.ts'
 import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
-import { columnsOf } from '../query.ts'
 import { runSample, sampleRows, sampleSensors } from '../sample.ts'
 import { latestSchema } from '../schemas.ts'
-import { offered } from './readings.ts'
 
 const sampleRoute = createRoute({
   method: 'get',
@@ -30,15 +30,18 @@ export const addSample = (app: Api, { evidence, store, anchors, nowMs }: MarketD
     if (station !== undefined && evidence.station(station) === undefined)
       throw new Problem(fault('not-found', `no station ${station} is registered here`))
     const answer = await gate(() => runSample(station, { store, anchors }, nowMs()))
-    const columns = format.needsColumns
-      ? await columnsOf(station === undefined ? {} : { station }, answer, store)
-      : []
+    const selection = station === undefined ? {} : { station }
+    const context = await contextOf(format, answer, selection, { store, evidence })
     c.header('vary', 'Accept', { append: true })
     c.header('cache-control', caching.page)
-    const etag = entityTag([format.name, ...columns, ...answer.rows.map((row) => JSON.stringify(row))])
+    const etag = entityTag([
+      format.name,
+      contextText(answer, context),
+      ...answer.rows.map((row) => JSON.stringify(row)),
+    ])
     c.header('etag', etag)
     if (isNotModified(c, etag)) return c.body(null, 304)
     c.header('content-type', format.contentType)
-    return c.body(await bodyOf(format.render([answer], { columns })))
+    return c.body(await bodyOf(format.render([answer], context)))
   })
 }
