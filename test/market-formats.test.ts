@@ -206,7 +206,12 @@ describe('every format', () => {
   test.each(formats.map((format) => [format.name, format] as const))(
     '%s gives pages that are read one by one as one answer',
     async (_, format) => {
-      const { plan } = orProblem(planReadings({ from: { ms: nowMs - 3_600_000 }, to: { ms: nowMs } }, nowMs))
+      const { plan } = orProblem(
+        planReadings({ from: { ms: nowMs - 3_600_000 }, to: { ms: nowMs } }, nowMs, () => ({
+          ok: true,
+          stations: undefined,
+        })),
+      )
       const context = await contextOf(format, { kind: 'latest', rows: [] }, plan.selection, world.deps)
       const whole = await run(plan, world.deps)
       let read = 0

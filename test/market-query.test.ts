@@ -28,9 +28,10 @@ const problem = async (address: string): Promise<Problem & { status: number }> =
 
 describe('a query that cannot be used', () => {
   test.each([
-    ['station=a/b', 'station', 'takes the station with this id'],
-    ['station=', 'station', 'takes the station with this id'],
-    ['station=a&station=b', 'station', 'only once'],
+    ['station=a/b', 'station', 'takes ids of stations'],
+    ['station=', 'station', 'takes ids of stations'],
+    ['station=a&station=b,', 'station', 'takes ids of stations'],
+    ['sensor=a&sensor=b', 'sensor', 'only once'],
     [`sensor=${'x'.repeat(65)}`, 'sensor', '1 to 64'],
     ['quantity=temprature', 'quantity', 'did you mean "temperature"?'],
     ['quantity=pm2.5', 'quantity', 'did you mean "pm2_5"?'],
@@ -258,6 +259,9 @@ describe('pages', () => {
     expect([...got].filter((path) => !path.startsWith('/docs'))).toEqual(['/openapi.json'])
     expect(document.paths['/v1/readings']!.get.parameters!.map(({ name }) => name)).toEqual([
       'station',
+      'bbox',
+      'h3',
+      'near',
       'sensor',
       'quantity',
       'from',

@@ -300,7 +300,7 @@ describe('a buyer', () => {
     }
     world.closeBatch()
     world.anchor(1)
-    const built = await buildBundle(world.deps, { station, fromMs: nowMs - 600_000, toMs: nowMs })
+    const built = await buildBundle(world.deps, { stations: [station], fromMs: nowMs - 600_000, toMs: nowMs })
     if (!built.ok) throw new Error(built.detail)
     return verifyBundle(built.bytes)
   }

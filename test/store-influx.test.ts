@@ -81,7 +81,7 @@ describe.skipIf(!influxdPath)(`InfluxDB${influxdHint}`, () => {
     const poisoned = { ...readings[1234]!, values: [{ quantity: quantity('co2').code, scaled: 400 }] }
     await store.write(readings.with(1234, poisoned))
     expect(quarantined).toEqual([poisoned])
-    expect(await store.readings({ ...all, station: 'station-a' }, 5000)).toEqual(
+    expect(await store.readings({ ...all, stations: ['station-a'] }, 5000)).toEqual(
       readings.filter((_, at) => at !== 1234),
     )
   })

@@ -22,7 +22,11 @@ world.anchor(1)
 
 let bytes: Uint8Array
 beforeAll(async () => {
-  const built = await buildBundle(world.deps, { station, fromMs: startMs + 120_000, toMs: startMs + 360_000 })
+  const built = await buildBundle(world.deps, {
+    stations: [station],
+    fromMs: startMs + 120_000,
+    toMs: startMs + 360_000,
+  })
   bytes = built.ok ? built.bytes : expect.fail(built.detail)
 })
 

@@ -63,7 +63,11 @@ const reportOf = async (kinds: string, declared: readonly number[]) => {
   }
   world.closeBatch()
   world.anchor(1)
-  const built = await buildBundle(world.deps, { station, fromMs: startMs, toMs: startMs + 1000 * stepMs })
+  const built = await buildBundle(world.deps, {
+    stations: [station],
+    fromMs: startMs,
+    toMs: startMs + 1000 * stepMs,
+  })
   if (!built.ok) throw new Error(built.detail)
   return verifyBundle(built.bytes)
 }
@@ -82,7 +86,7 @@ const reportBefore = async (
     world.sign(station, [], { dropped: { ...declaration([], 21 + n), ...one } })
   world.closeBatch()
   world.anchor(1)
-  const built = await buildBundle(world.deps, { station, fromMs: at(2), toMs: at(7) })
+  const built = await buildBundle(world.deps, { stations: [station], fromMs: at(2), toMs: at(7) })
   if (!built.ok) throw new Error(built.detail)
   return verifyBundle(change(built.bytes))
 }
@@ -217,7 +221,7 @@ describe('envelopes declared lost', () => {
     world.closeBatch()
     world.anchor(1)
     const reportFor = async (fromMs: number, toMs: number) => {
-      const built = await buildBundle(world.deps, { station, fromMs, toMs })
+      const built = await buildBundle(world.deps, { stations: [station], fromMs, toMs })
       if (!built.ok) throw new Error(built.detail)
       return verifyBundle(built.bytes)
     }
@@ -277,7 +281,11 @@ describe('envelopes declared lost', () => {
     world.sign(station, weather(4, startMs + stepMs, 'bme280', 2))
     world.closeBatch()
     world.anchor(1)
-    const built = await buildBundle(world.deps, { station, fromMs: startMs, toMs: startMs + 2 * stepMs })
+    const built = await buildBundle(world.deps, {
+      stations: [station],
+      fromMs: startMs,
+      toMs: startMs + 2 * stepMs,
+    })
     if (!built.ok) throw new Error(built.detail)
     expect(verifyBundle(built.bytes).ok).toBe(true)
   })

@@ -38,7 +38,7 @@ const sign = (at: number) => {
 for (let at = 0; at < 8; at++) sign(at)
 world.closeBatch()
 world.anchor(1)
-const scope: BundleScope = { station, fromMs: startMs + stepMs, toMs: startMs + 6 * stepMs }
+const scope: BundleScope = { stations: [station], fromMs: startMs + stepMs, toMs: startMs + 6 * stepMs }
 
 const rowsOf = (readings: readonly ProvenReading[]): Answer => ({
   kind: 'readings',

@@ -43,7 +43,7 @@ const openStation = (kinds: string, how: Readonly<Record<number, How>> = {}) => 
   world.closeBatch()
   world.anchor(1)
   const build = async (first: number, last: number): Promise<Uint8Array> => {
-    const built = await buildBundle(world.deps, { station, ...during(first, last) })
+    const built = await buildBundle(world.deps, { stations: [station], ...during(first, last) })
     return built.ok ? built.bytes : expect.fail(built.detail)
   }
   const verified = async (first: number, last: number): Promise<Report> =>

@@ -81,7 +81,7 @@ const openNetwork = (): { world: World; ids: string[]; all: KeptEnvelope[] } => 
 const { world, ids, all } = openNetwork()
 const id = ids[1]!
 // Envelopes 6 to 18 of the middle station: of all three batches.
-const scope: BundleScope = { station: id, ...times(5, 17) }
+const scope: BundleScope = { stations: [id], ...times(5, 17) }
 let bytes: Uint8Array
 let bundle: Bundle
 beforeAll(async () => {
@@ -161,7 +161,7 @@ describe('a bundle', () => {
 
   it('from the first envelope on needs no neighbour before it', async () => {
     const report = verifyBundle(
-      builtBytes(await buildBundle(world.deps, { station: id, fromMs: 0, toMs: scope.toMs })),
+      builtBytes(await buildBundle(world.deps, { stations: [id], fromMs: 0, toMs: scope.toMs })),
     )
     expect(report).toMatchObject({ ok: true, complete: true })
     expect(report.stations[0]).toMatchObject({ first: 1, last: 19, fromMs: 0 })
@@ -187,9 +187,58 @@ describe('a bundle', () => {
     for (const at of [0, 1, 50, 51]) quiet.sign(station, readingsAt(at))
     quiet.closeBatch()
     quiet.anchor(1)
-    const report = verifyBundle(builtBytes(await buildBundle(quiet.deps, { station, ...times(10, 40) })))
+    const report = verifyBundle(
+      builtBytes(await buildBundle(quiet.deps, { stations: [station], ...times(10, 40) })),
+    )
     expect(report).toMatchObject({ ok: true, complete: true, readings: [] })
     expect(report.stations[0]).toMatchObject({ first: 2, last: 3 })
+  })
+
+  it('of several stations proves them together, and says of which it proves nothing', async () => {
+    const young = openWorld()
+    const [old, late, silent] = [31, 32, 33].map((byte) => young.addStation(signerOf(byte))).sort() as [
+      string,
+      string,
+      string,
+    ]
+    for (const at of [0, 1, 2]) for (const station of [old, late]) young.sign(station, readingsAt(at))
+    young.closeBatch()
+    young.anchor(1)
+    const asked = async (stations: string[]) => {
+      const built = builtBytes(await buildBundle(young.deps, { stations, ...times(1, 1) }))
+      expect(toHex(encodeBundle(bundleOf(built)))).toBe(toHex(built))
+      return verifyBundle(built)
+    }
+    const both = await asked([late, old, late])
+    expect(both).toMatchObject({ ok: true, complete: true, scope: { stations: [old, late] } })
+    expect(new Set(both.readings.map(({ station }) => station))).toEqual(new Set([old, late]))
+    const one = await asked([old])
+    expect(new Set(one.readings.map(({ station }) => station))).toEqual(new Set([old]))
+    const more = await asked([old, silent, 'e'.repeat(32)])
+    expect(more).toMatchObject({ ok: true, complete: false, scope: { stations: [old, silent].sort() } })
+    expect(more.steps.find(({ name }) => name === 'sequence')!.details!.at(-1)).toBe(
+      `station ${silent}: was asked for, and nothing of it is in the bundle`,
+    )
+    expect(await buildBundle(young.deps, { stations: [], ...times(0, 9) })).toMatchObject({
+      ok: false,
+      reason: 'unknown-station',
+      detail: 'no station lies there',
+    })
+  })
+
+  it('about stations out of order, twice, or a list of one or none is malformed', () => {
+    const [first, second] = [ids[0]!, ids[1]!]
+    for (const stations of [
+      [second, first],
+      [first, first],
+    ])
+      expect(decodeBundle(encodeBundle({ ...bundle, scope: { ...scope, stations } }))).toMatchObject({
+        ok: false,
+        detail: expect.stringContaining('do not ascend'),
+      })
+    expect(() => encodeBundle({ ...bundle, scope: { ...scope, stations: [] } })).toThrow(
+      'one station at least',
+    )
   })
 
   it('comes back as it was written, in the one form it has', () => {
@@ -226,7 +275,7 @@ describe('a bundle', () => {
 describe('any byte of a bundle', () => {
   let small: Uint8Array
   beforeAll(async () => {
-    small = builtBytes(await buildBundle(world.deps, { station: id, ...times(7, 7) }))
+    small = builtBytes(await buildBundle(world.deps, { stations: [id], ...times(7, 7) }))
   })
 
   it('changed makes it fail and is named; where only the checksum tells, it is the query or the chain reference', async () => {
@@ -517,7 +566,9 @@ describe('a bundle that lies', () => {
       forked.sign(station, readingsAt(at), at === 3 ? { prev: new Uint8Array(32).fill(1) } : {})
     forked.closeBatch()
     forked.anchor(1)
-    const report = verifyBundle(builtBytes(await buildBundle(forked.deps, { station, ...times(1, 4) })))
+    const report = verifyBundle(
+      builtBytes(await buildBundle(forked.deps, { stations: [station], ...times(1, 4) })),
+    )
     expect(failure(report)).toBe(
       `envelope 4 of station ${station} (batch 1, leaf 3) does not name envelope 3 as the one before it`,
     )
@@ -526,7 +577,9 @@ describe('a bundle that lies', () => {
     second.sign(station, readingsAt(0), { prev: new Uint8Array(32).fill(1) })
     second.closeBatch()
     second.anchor(1)
-    const first = verifyBundle(builtBytes(await buildBundle(second.deps, { station, ...times(0, 0) })))
+    const first = verifyBundle(
+      builtBytes(await buildBundle(second.deps, { stations: [station], ...times(0, 0) })),
+    )
     expect(failure(first)).toBe(
       `envelope 1 of station ${station} (batch 1, leaf 0) is the first and names one before`,
     )
@@ -540,7 +593,7 @@ describe('a bundle that lies', () => {
       liar.closeBatch(undefined, lie)
       liar.anchor(1)
       const range = whole ? { fromMs: 0, toMs: startMs + 99 * stepMs } : times(2, 5)
-      const built = await buildBundle(liar.deps, { station: stations[1]!, ...range })
+      const built = await buildBundle(liar.deps, { stations: [stations[1]!], ...range })
       return failure(verifyBundle(builtBytes(built))).replaceAll(stations[1]!, 'B')
     }
     const spans =
@@ -593,7 +646,9 @@ describe('a bundle that lies', () => {
       else shuffled.sign(station, readingsAt(at))
     shuffled.closeBatch()
     shuffled.anchor(1)
-    const honest = bundleOf(builtBytes(await buildBundle(shuffled.deps, { station, ...times(2, 5) })))
+    const honest = bundleOf(
+      builtBytes(await buildBundle(shuffled.deps, { stations: [station], ...times(2, 5) })),
+    )
     const { leaves } = honest.batches[0]!.runs[0]!
     const [four, five] = [2, 3].map((at) => leaves[at] as { seq: number; hash: Uint8Array })
     const swapped = withLeaf(withLeaf(honest, 0, 2, { seq: 5, hash: four!.hash }), 0, 3, {
@@ -622,7 +677,7 @@ describe('envelopes that a bundle cannot show', () => {
       else private_.sign(station, readingsAt(at))
     private_.closeBatch()
     private_.anchor(1)
-    const whole = builtBytes(await buildBundle(private_.deps, { station, ...times(5, 10) }))
+    const whole = builtBytes(await buildBundle(private_.deps, { stations: [station], ...times(5, 10) }))
     const report = verifyBundle(whole)
     expect(report).toMatchObject({ ok: true, complete: true })
     expect(report.stations[0]).toMatchObject({
@@ -660,7 +715,7 @@ describe('envelopes that a bundle cannot show', () => {
     late.closeBatch(of(8, 12))
     late.anchor(1)
     late.anchor(2)
-    const built = await buildBundle(late.deps, { station, ...times(2, 15) })
+    const built = await buildBundle(late.deps, { stations: [station], ...times(2, 15) })
     const report = verifyBundle(builtBytes(built))
     expect(failure(report)).toBe('no failure')
     expect(report).toMatchObject({ ok: true, complete: false })
@@ -678,9 +733,13 @@ describe('envelopes that a bundle cannot show', () => {
     late.anchor(3)
     late.closeBatch(of(11, 13, 18, 19, 20))
     late.anchor(4)
-    const later = verifyBundle(builtBytes(await buildBundle(late.deps, { station, ...times(2, 15) })))
+    const later = verifyBundle(
+      builtBytes(await buildBundle(late.deps, { stations: [station], ...times(2, 15) })),
+    )
     expect(later).toMatchObject({ ok: true, complete: false, stations: [{ missing: [[5, 6]], pending: [] }] })
-    const after = verifyBundle(builtBytes(await buildBundle(late.deps, { station, ...times(8, 15) })))
+    const after = verifyBundle(
+      builtBytes(await buildBundle(late.deps, { stations: [station], ...times(8, 15) })),
+    )
     expect(after).toMatchObject({ ok: true, complete: true })
   })
 })
@@ -781,25 +840,25 @@ describe('a bundle on a chain', () => {
 describe('building a bundle', () => {
   it('is refused with the reason where there is nothing to prove yet', async () => {
     const young = openWorld()
-    expect(await buildBundle(young.deps, { station: id, ...times(0, 1) })).toMatchObject({
+    expect(await buildBundle(young.deps, { stations: [id], ...times(0, 1) })).toMatchObject({
       reason: 'unknown-station',
     })
     const station = young.addStation(signerOf(33))
-    expect(await buildBundle(young.deps, { station, ...times(0, 1) })).toMatchObject({
+    expect(await buildBundle(young.deps, { stations: [station], ...times(0, 1) })).toMatchObject({
       reason: 'no-evidence',
     })
     young.sign(station, readingsAt(0))
-    expect(await buildBundle(young.deps, { station, ...times(0, 1) })).toMatchObject({
+    expect(await buildBundle(young.deps, { stations: [station], ...times(0, 1) })).toMatchObject({
       reason: 'not-anchored',
       detail: 'nothing of this is anchored yet; ask again in a minute',
     })
     young.closeBatch()
-    expect(await buildBundle(young.deps, { station, ...times(0, 1) })).toMatchObject({
+    expect(await buildBundle(young.deps, { stations: [station], ...times(0, 1) })).toMatchObject({
       reason: 'not-anchored',
     })
     young.anchor(1)
     young.sign(station, readingsAt(5))
-    const behind = await buildBundle(young.deps, { station, ...times(5, 6) })
+    const behind = await buildBundle(young.deps, { stations: [station], ...times(5, 6) })
     expect(behind).toMatchObject({ reason: 'not-anchored', anchoredToMs: young.batches[0]!.statement.lastMs })
   })
 
@@ -834,7 +893,7 @@ describe('building a bundle', () => {
     big.closeBatch()
     big.anchor(1)
     const range = { fromMs: startMs + 9 * 1_500_000 - 700_000, toMs: startMs + 19 * 1_500_000 - 700_000 }
-    const whole = builtBytes(await buildBundle(big.deps, { station: target, ...range }))
+    const whole = builtBytes(await buildBundle(big.deps, { stations: [target], ...range }))
     const report = verifyBundle(whole)
     expect(report).toMatchObject({ ok: true, complete: true })
     expect(report.readings).toHaveLength(500)

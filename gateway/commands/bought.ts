@@ -84,7 +84,7 @@ export const foreignProof = (
   if (network === null || scope === null) return undefined
   if (network !== seller.network) return 'the proof is of another network'
   const wanted = ['station', 'sensor', 'from', 'to'].map((name) => query.get(name) ?? '')
-  const given = [scope.station ?? '', scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
+  const given = [scope.stations?.join() ?? '', scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
   if (given.join() !== wanted.join()) return 'the proof is of other readings'
   const isSame = sale?.id === receipt && sale.hubKey === toHex(seller.hubKey)
   // One that does not hold says nothing of a sale; its verification tells why.

@@ -156,9 +156,16 @@ const placedOf = (station: string, refs: readonly KeptRef[], book: Book) => {
   return { placed, missing, pending }
 }
 
-/** The query in the one form a bundle has for it: no time before 1970, quantities ascending and each once. */
-const canonical = ({ fromMs, quantities, ...rest }: BundleScope): BundleScope => ({
+/**
+ * The query in the one form a bundle has for it: no time before 1970, quantities ascending and each once, and so the
+ * stations asked for, of which only those remain that are registered.
+ */
+const canonical = (
+  { fromMs, quantities, stations, ...rest }: BundleScope,
+  isKnown: (station: string) => boolean,
+): BundleScope => ({
   ...rest,
+  ...(stations === undefined ? {} : { stations: [...new Set(stations.filter(isKnown))].sort() }),
   fromMs: Math.max(0, fromMs),
   ...(quantities === undefined || quantities.length === 0
     ? {}
@@ -181,7 +188,7 @@ export const buildBundle = async (
   query: BundleScope,
   sale?: BundleSale,
 ): Promise<BuiltBundle> => {
-  const scope = canonical(query)
+  const scope = canonical(query, (station) => evidence.station(station) !== undefined)
   let anchoredToMs: number | null = null
   const no = (reason: Extract<BuiltBundle, { ok: false }>['reason'], detail: string): BuiltBundle => ({
     ok: false,
@@ -190,10 +197,16 @@ export const buildBundle = async (
     anchoredToMs,
   })
   const asked =
-    scope.station === undefined
+    scope.stations === undefined
       ? evidence.stations()
-      : [evidence.station(scope.station)].filter((record) => record !== undefined)
-  if (asked.length === 0) return no('unknown-station', `no station ${scope.station ?? ''} is registered here`)
+      : scope.stations.map((station) => evidence.station(station)!)
+  if (asked.length === 0)
+    return no(
+      'unknown-station',
+      query.stations?.length === 0
+        ? 'no station lies there'
+        : `no station ${query.stations?.join(', ') ?? ''} is registered here`,
+    )
   const book = openBook(anchors)
   const placed: Placed[] = []
   const missing: Hole[] = []

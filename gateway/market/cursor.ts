@@ -35,17 +35,22 @@ export const encodeCursor = (cursor: Cursor, query: string): string => {
   return Buffer.from(JSON.stringify([...fields, checkOf(fields, query)])).toString('base64url')
 }
 
-/** The cursor, or undefined for text that is none or belongs to another query. */
-export const decodeCursor = (text: string, query: string): Cursor | undefined => {
-  let json: unknown
+const fieldsIn = (text: string): z.output<typeof form> | undefined => {
   try {
-    json = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'))
+    return form.safeParse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8'))).data
   } catch {
     return undefined
   }
-  const fields = form.safeParse(json)
-  if (!fields.success) return undefined
-  const [fromMs, toMs, timeMs, station, sensor, seq, place, sale, check] = fields.data
+}
+
+/** The sale that a cursor names; undefined where it names none, or the text is no cursor. */
+export const saleInCursor = (text: string): string | undefined => fieldsIn(text)?.[7] || undefined
+
+/** The cursor, or undefined for text that is none or belongs to another query. */
+export const decodeCursor = (text: string, query: string): Cursor | undefined => {
+  const fields = fieldsIn(text)
+  if (fields === undefined) return undefined
+  const [fromMs, toMs, timeMs, station, sensor, seq, place, sale, check] = fields
   const after = { timeMs, station, sensor, seq, place }
   const cursor = { fromMs, toMs, after, ...(sale === '' ? {} : { sale }) }
   return check === checkOf(fieldsOf(cursor), query) ? cursor : undefined

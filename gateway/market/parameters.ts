@@ -163,6 +163,26 @@ const quantityList = z
   })
   .optional()
 
+// As long as a whole address may be.
+const maxListLength = 4096
+
+const stationList = z
+  .union([z.string().max(maxListLength), z.array(z.string().max(maxListLength)).max(maxListLength)], {
+    error: 'takes ids of stations',
+  })
+  .openapi({
+    type: 'array',
+    items: { type: 'string', pattern: idPattern.source },
+    description: 'Only these stations; may be repeated, or hold several ids with commas between them.',
+  })
+  .transform((given, context): string[] => {
+    const ids = (Array.isArray(given) ? given : [given]).flatMap((text) => text.split(','))
+    if (ids.every((id) => idPattern.test(id))) return [...new Set(ids)].sort()
+    context.addIssue({ code: 'custom', message: 'takes ids of stations: 1 to 64 of A-Z a-z 0-9 _ - each' })
+    return z.NEVER
+  })
+  .optional()
+
 /** Most rows of one answer, and how many come unasked. */
 export const maxRows = 10_000
 export const defaultRows = 1000
@@ -177,6 +197,7 @@ export const limitUpTo = (most: number, initial: number) =>
 /** Every parameter of the API by its name. */
 export const parameters = {
   station: isId('the station with this id'),
+  stations: stationList,
   sensor: isId('the sensor with this id'),
   quantity: quantityList,
   from: time(

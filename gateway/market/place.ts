@@ -15,6 +15,20 @@ export type Circle = LatLon & { readonly km: number }
 /** Which places are meant; a station must fit all that are given. */
 export type Where = { readonly bbox?: Box; readonly h3?: string; readonly near?: Circle }
 
+/** Those of the places that were given; undefined where none was. */
+export const whereOf = ({
+  bbox,
+  h3,
+  near,
+}: { [Name in keyof Where]: Where[Name] | undefined }): Where | undefined =>
+  bbox === undefined && h3 === undefined && near === undefined
+    ? undefined
+    : {
+        ...(bbox === undefined ? {} : { bbox }),
+        ...(h3 === undefined ? {} : { h3 }),
+        ...(near === undefined ? {} : { near }),
+      }
+
 const number = /^-?\d{1,3}(\.\d{1,10})?$/
 
 const numbersOf = (text: string, count: number): number[] | undefined => {

@@ -6,20 +6,24 @@ import type { z } from '@hono/zod-openapi'
 import type { Anchors } from '../anchor/anchor.ts'
 import { quantities } from '../reading/quantity.ts'
 import type { Bucket, Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
-import { decodeCursor, encodeCursor } from './cursor.ts'
+import type { StationsFound } from './area.ts'
+import { decodeCursor, encodeCursor, saleInCursor } from './cursor.ts'
 import { defaultRows, parameters, queryOf } from './parameters.ts'
+import { whereOf } from './place.ts'
 import { type Fault, fault } from './problem.ts'
 import { proofsOf } from './proof.ts'
 import { type BucketRow, bucketRows, type ReadingRow, readingRow } from './row.ts'
 import { durationText, resolveTime, type TimeRef, timeText } from './time.ts'
 
-const { station, sensor, quantity, from, to, every, fn, min_quality, limit, cursor, format } = parameters
+const { stations: station, bbox, h3, near, sensor, quantity } = parameters
+const { from, to, every, fn, min_quality, limit, cursor, format } = parameters
+
+/** Which stations, of them which sensors, of these which quantities. */
+const subject = { station, bbox, h3, near, sensor, quantity }
 
 /** What can be asked of readings, by parameter name; values as text or, where repeated, lists of text. */
 export const readingsQuery = queryOf({
-  station,
-  sensor,
-  quantity,
+  ...subject,
   from,
   to,
   every,
@@ -29,8 +33,8 @@ export const readingsQuery = queryOf({
   cursor,
   format,
 })
-export const latestQuery = queryOf({ station, sensor, quantity, format })
-export const scopeQuery = queryOf({ station, sensor, quantity, from, to })
+export const latestQuery = queryOf({ ...subject, format })
+export const scopeQuery = queryOf({ ...subject, from, to })
 
 export type ReadingsQuery = z.output<typeof readingsQuery>
 export type LatestQuery = z.output<typeof latestQuery>
@@ -59,8 +63,10 @@ export type Plan = {
   readonly minScore?: number
   /** The sale that pays for this page and those after it. */
   readonly sale?: string
-  /** What was asked, as one string: cursors are bound to it. */
+  /** What was asked, as one string: the same for the same request at any time. */
   readonly text: string
+  /** What was asked and the stations it was found to mean: cursors, offers and receipts are bound to it. */
+  readonly bound: string
 }
 
 const invalid = (name: string, detail: string): Fault =>
@@ -71,10 +77,11 @@ const tooLarge = (name: string, detail: string): Fault =>
 
 const isFixed = (time: TimeRef | undefined): boolean => time !== undefined && 'ms' in time
 
-/** The part of a query that names readings, with its span in UTC ms. */
+/** The part of a query that names readings, with its span in UTC ms. `stations` are those it was found to mean. */
 export const planScope = (
   query: ScopeQuery,
   nowMs: number,
+  stations: readonly string[] | undefined,
 ): { readonly ok: true; readonly selection: Selection } | Fault => {
   const toMs = query.to === undefined ? nowMs : resolveTime(query.to, nowMs)
   const fromMs = query.from === undefined ? Math.max(0, toMs - defaultSpanMs) : resolveTime(query.from, nowMs)
@@ -85,7 +92,7 @@ export const planScope = (
   return {
     ok: true,
     selection: {
-      ...(query.station === undefined ? {} : { station: query.station }),
+      ...(stations === undefined ? {} : { stations }),
       ...(query.sensor === undefined ? {} : { sensor: query.sensor }),
       ...(query.quantity === undefined ? {} : { quantities: query.quantity }),
       fromMs,
@@ -94,10 +101,14 @@ export const planScope = (
   }
 }
 
-/** Resolves times and cursor and bounds the cost. `nowMs` is UTC. */
+/**
+ * Resolves times, stations and cursor, and bounds the cost. `nowMs` is UTC. `find` gives the stations that the query
+ * means: for a later page, whose cursor names the sale that pays for it, those that were sold.
+ */
 export const planReadings = (
   query: ReadingsQuery,
   nowMs: number,
+  find: (sale: string | undefined) => StationsFound,
 ): { readonly ok: true; readonly plan: Plan } | Fault => {
   if (query.fn !== undefined && query.every === undefined)
     return invalid('fn', 'needs "every": the interval whose values it turns into one')
@@ -106,6 +117,7 @@ export const planReadings = (
   const rollup = query.every === undefined ? undefined : { everyMs: query.every, fn: query.fn ?? 'mean' }
   const text = JSON.stringify([
     query.station ?? null,
+    whereOf(query) ?? null,
     query.sensor ?? null,
     query.quantity ?? null,
     query.from ?? null,
@@ -113,15 +125,22 @@ export const planReadings = (
     rollup ?? null,
     query.min_quality ?? null,
   ])
-  const resumed = query.cursor === undefined ? undefined : decodeCursor(query.cursor, text)
+  const found = find(query.cursor === undefined ? undefined : saleInCursor(query.cursor))
+  if (!found.ok) return found
+  const { stations } = found
+  const bound = JSON.stringify([text, stations ?? null])
+  const resumed = query.cursor === undefined ? undefined : decodeCursor(query.cursor, bound)
   if (query.cursor !== undefined && resumed === undefined)
     return invalid(
       'cursor',
-      'belongs to another query; keep every parameter but "limit" as on the first page',
+      whereOf(query) === undefined
+        ? 'belongs to another query; keep every parameter but "limit" as on the first page'
+        : 'belongs to another query, or other stations lie there by now; keep every parameter but "limit", or begin anew',
     )
   const scope = planScope(
     resumed === undefined ? query : { ...query, from: { ms: resumed.fromMs }, to: { ms: resumed.toMs } },
     nowMs,
+    stations,
   )
   if (!scope.ok) return scope
   const { fromMs, toMs } = scope.selection
@@ -143,6 +162,7 @@ export const planReadings = (
       ...(resumed?.sale === undefined ? {} : { sale: resumed.sale }),
       closed: isFixed(query.from) && isFixed(query.to) && toMs <= nowMs,
       text,
+      bound,
     },
   }
 }
@@ -180,7 +200,7 @@ const spanOf = (plan: Plan, last: Position | undefined): Spanned => {
   const next =
     last === undefined
       ? null
-      : encodeCursor({ fromMs, toMs, after: last, ...(sale === undefined ? {} : { sale }) }, plan.text)
+      : encodeCursor({ fromMs, toMs, after: last, ...(sale === undefined ? {} : { sale }) }, plan.bound)
   return { fromMs, toMs, next }
 }
 
@@ -254,7 +274,7 @@ const runRollup = async (
 /** The plan of the page behind an answer; undefined on the last. */
 export const nextPlan = (plan: Plan, answer: Answer): Plan | undefined => {
   const cursor =
-    answer.kind === 'latest' || answer.next === null ? undefined : decodeCursor(answer.next, plan.text)
+    answer.kind === 'latest' || answer.next === null ? undefined : decodeCursor(answer.next, plan.bound)
   return cursor && { ...plan, after: cursor.after }
 }
 
@@ -262,16 +282,17 @@ export const nextPlan = (plan: Plan, answer: Answer): Plan | undefined => {
 export const run = (plan: Plan, sources: Sources): Promise<Answer> =>
   plan.rollup === undefined ? runReadings(plan, sources) : runRollup(plan, plan.rollup, sources)
 
-/** The newest reading of each sensor. */
+/** The newest reading of each sensor; of every station where none are given. */
 export const runLatest = async (
-  { station, sensor, quantity }: LatestQuery,
+  { sensor, quantity }: Pick<LatestQuery, 'sensor' | 'quantity'>,
+  stations: readonly string[] | undefined,
   { store, anchors }: Sources,
   maxSensors: number,
 ): Promise<
   { readonly ok: true; readonly answer: Answer; readonly selection: Partial<Selection> } | Fault
 > => {
   const selection = {
-    ...(station === undefined ? {} : { station }),
+    ...(stations === undefined ? {} : { stations }),
     ...(sensor === undefined ? {} : { sensor }),
     ...(quantity === undefined ? {} : { quantities: quantity }),
   }
@@ -288,15 +309,18 @@ export const runLatest = async (
 
 /** Names of the quantities that rows of the selection can hold, the same on every page, in the table's order. */
 export const columnsOf = async (
-  { station, sensor, quantities: codes }: Partial<Selection>,
+  { stations, sensor, quantities: codes }: Partial<Selection>,
   answer: Answer,
   store: Store,
 ): Promise<string[]> => {
   if (codes !== undefined)
     return quantities.filter(({ code }) => codes.includes(code)).map(({ name }) => name)
-  const summaries = await store.sensors(station)
+  const summaries = await store.sensors(stations?.length === 1 ? stations[0] : undefined)
   const known = new Set(
-    summaries.filter((one) => sensor === undefined || one.sensor === sensor).flatMap((one) => one.quantities),
+    summaries
+      .filter((one) => sensor === undefined || one.sensor === sensor)
+      .filter((one) => stations === undefined || stations.includes(one.station))
+      .flatMap((one) => one.quantities),
   )
   const named = new Set(answer.rows.flatMap((row) => Object.keys(row.values)))
   return quantities

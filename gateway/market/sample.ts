@@ -34,11 +34,11 @@ export const runSample = async (
   const rows = []
   const sensors = (await store.sensors(station)).slice(0, sampleSensors)
   for (const { station, sensor, firstMs, lastMs } of sensors) {
-    const inWeek = await store.readings({ station, sensor, ...week }, sampleRows)
+    const inWeek = await store.readings({ stations: [station], sensor, ...week }, sampleRows)
     const shown =
       inWeek.length > 0
         ? inWeek
-        : await store.readings({ station, sensor, fromMs: firstMs, toMs: lastMs + 1 }, sampleRows)
+        : await store.readings({ stations: [station], sensor, fromMs: firstMs, toMs: lastMs + 1 }, sampleRows)
     for (const reading of shown)
       rows.push(readingRow(reading, undefined, proof(reading.station, reading.seq)) ?? [])
   }

@@ -50,6 +50,15 @@ const station = (value: CborValue | undefined, what: string): string => toHex(by
 const hashes = (value: CborValue | undefined, what: string): Uint8Array[] =>
   list(value, what).map((hash) => bytesOf(hash, `a hash of ${what}`, 32))
 
+const stationsAsked = (value: CborValue | undefined): string[] => {
+  if (!Array.isArray(value)) return [station(value, 'the station of the scope')]
+  const stations = value.map((one) => station(one, 'a station of the scope'))
+  if (stations.length < 2) fail('the stations of the scope are no list of two or more')
+  for (const [at, id] of stations.entries())
+    if (at > 0 && id <= stations[at - 1]!) fail('the stations of the scope do not ascend')
+  return stations
+}
+
 const scopeOf = (value: CborValue | undefined): BundleScope => {
   if (!(value instanceof Map)) return fail('the scope is no map')
   for (const label of value.keys())
@@ -68,7 +77,7 @@ const scopeOf = (value: CborValue | undefined): BundleScope => {
   return {
     fromMs,
     toMs,
-    ...(value.has(2) ? { station: station(value.get(2), 'the station of the scope') } : {}),
+    ...(value.has(2) ? { stations: stationsAsked(value.get(2)) } : {}),
     ...(value.has(3) ? { sensor: text(value.get(3), 'the sensor of the scope') } : {}),
     ...(value.has(4) ? { quantities: codes } : {}),
   }

@@ -5,9 +5,10 @@ import { type CborBounds, CborWriter } from './cbor.ts'
 
 export const bundleContentType = 'application/vnd.groundtruth.bundle+cbor'
 
-/** What was asked: readings with `fromMs` <= time < `toMs` (UTC ms), of one station or all. */
+/** What was asked: readings with `fromMs` <= time < `toMs` (UTC ms). */
 export type BundleScope = {
-  readonly station?: string
+  /** Ascending, one at least; all stations where absent. */
+  readonly stations?: readonly string[]
   readonly sensor?: string
   /** Codes, ascending. */
   readonly quantities?: readonly number[]
@@ -101,15 +102,23 @@ const idBytes = (station: string): Uint8Array => {
   return id
 }
 
-const writeScope = (writer: CborWriter, { fromMs, toMs, station, sensor, quantities }: BundleScope): void => {
-  const optional = [station, sensor, quantities].filter((part) => part !== undefined).length
+const writeScope = (
+  writer: CborWriter,
+  { fromMs, toMs, stations, sensor, quantities }: BundleScope,
+): void => {
+  if (stations?.length === 0) throw new RangeError('a bundle is about one station at least')
+  const optional = [stations, sensor, quantities].filter((part) => part !== undefined).length
   writer
     .map(2 + optional)
     .int(0)
     .int(fromMs)
     .int(1)
     .int(toMs)
-  if (station !== undefined) writer.int(2).bytes(idBytes(station))
+  if (stations !== undefined) {
+    writer.int(2)
+    if (stations.length > 1) writer.array(stations.length)
+    for (const station of stations) writer.bytes(idBytes(station))
+  }
   if (sensor !== undefined) writer.int(3).text(sensor)
   if (quantities !== undefined) {
     writer.int(4).array(quantities.length)

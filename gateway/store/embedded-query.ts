@@ -15,17 +15,22 @@ type Matched = SensorRow & { readonly rank: number }
 /** One sensor-hour of a query. `totals` are undefined where nothing is sealed. */
 type Part = { readonly sensor: Matched; readonly totals: Uint8Array | undefined; readonly hasRows: boolean }
 
-const sensorRows = (tables: Tables, station?: string, sensor?: string): SensorRow[] => {
-  if (station !== undefined && sensor !== undefined) return tables.all('sensorNamed', station, sensor)
-  if (station !== undefined) return tables.all('sensorsOfStation', station)
+/** In order of station and sensor; `stations` are in order. */
+const sensorRows = (tables: Tables, stations?: readonly string[], sensor?: string): SensorRow[] => {
+  if (stations !== undefined)
+    return stations.flatMap((station) =>
+      sensor === undefined
+        ? tables.all<SensorRow>('sensorsOfStation', station)
+        : tables.all<SensorRow>('sensorNamed', station, sensor),
+    )
   return sensor === undefined ? tables.all('sensorsAll') : tables.all('sensorsCalled', sensor)
 }
 
 const matchedSensors = (
   tables: Tables,
-  { station, sensor, codes, fromMs, toMs }: CheckedSelection,
+  { stations, sensor, codes, fromMs, toMs }: CheckedSelection,
 ): Matched[] =>
-  sensorRows(tables, station, sensor)
+  sensorRows(tables, stations, sensor)
     .filter((row) => row.first_ms < toMs && row.last_ms >= fromMs)
     .filter(
       (row) =>
@@ -278,8 +283,8 @@ const newestMark = (row: SensorRow, codes: ReadonlySet<number> | undefined): Mar
 }
 
 /** The newest reading of each sensor; see the port. */
-export const queryLatest = (tables: Tables, { station, sensor, codes }: CheckedSelection): StoredReading[] =>
-  sensorRows(tables, station, sensor).flatMap((row) => {
+export const queryLatest = (tables: Tables, { stations, sensor, codes }: CheckedSelection): StoredReading[] =>
+  sensorRows(tables, stations, sensor).flatMap((row) => {
     const mark = newestMark(row, codes)
     const found = mark && readOne(tables, row.id, ...mark, codes)
     return found ? [{ station: row.station, sensor: row.sensor, ...found }] : []
@@ -287,7 +292,7 @@ export const queryLatest = (tables: Tables, { station, sensor, codes }: CheckedS
 
 /** What is known of sensors; see the port. */
 export const querySensors = (tables: Tables, station: string | undefined) =>
-  sensorRows(tables, station).map((row) => ({
+  sensorRows(tables, station === undefined ? undefined : [station]).map((row) => ({
     station: row.station,
     sensor: row.sensor,
     model: row.model,

@@ -35,10 +35,13 @@ type Where = { readonly text: string; readonly placeholders: Placeholders }
 
 /** Ids and times as bind parameters; a lower and an upper time always, as grouping by time otherwise ends at `now()`. */
 const whereOf = (
-  { station, sensor, codes, fromMs, toMs }: CheckedSelection,
+  { stations, sensor, codes, fromMs, toMs }: CheckedSelection,
   which: 'values' | 'named' = 'named',
 ): Where => {
-  const stationText = station === undefined ? '' : ' AND "station" = $station'
+  const stationText =
+    stations === undefined
+      ? ''
+      : ` AND (${stations.map((_, at) => `"station" = $station_${at}`).join(' OR ')})`
   const sensorText = sensor === undefined ? '' : ' AND "sensor" = $sensor'
   return {
     text: `WHERE time >= $from AND time < $to${stationText}${sensorText}${quantityCondition(codes, which)}`,
@@ -46,7 +49,7 @@ const whereOf = (
       // Milliseconds of 13 digits, so the product prints with all digits right although it is beyond 2^53.
       from: fromMs * 1e6,
       to: toMs * 1e6,
-      ...(station === undefined ? {} : { station }),
+      ...Object.fromEntries((stations ?? []).map((station, at) => [`station_${at}`, station])),
       ...(sensor === undefined ? {} : { sensor }),
     },
   }
@@ -129,7 +132,7 @@ export const queryLatest = async (
     // Two in one millisecond: nanoseconds hold only the last digits of seq, so all of that millisecond are compared.
     if (second?.timeMs === first.timeMs) {
       const { station, sensor, timeMs } = first
-      const within = { station, sensor, codes, fromMs: timeMs, toMs: timeMs + 1 }
+      const within = { stations: [station], sensor, codes, fromMs: timeMs, toMs: timeMs + 1 }
       newest.push((await queryReadings(connection, within, 1, undefined, 'descending'))[0]!)
     } else newest.push(first)
   }
@@ -139,9 +142,9 @@ export const queryLatest = async (
 /** What is known of sensors; see the port. A whole pass over one column: for status pages, not for every request. */
 export const querySensors = async (
   connection: InfluxConnection,
-  station: string | undefined,
+  stations: readonly string[] | undefined,
 ): Promise<SensorSummary[]> => {
-  const selection = { station, sensor: undefined, codes: undefined, fromMs: 0, toMs: timeMaxMs + 1 }
+  const selection = { stations, sensor: undefined, codes: undefined, fromMs: 0, toMs: timeMaxMs + 1 }
   const { text, placeholders } = whereOf(selection)
   const of = (what: string) => `SELECT ${what} FROM ${measurement} ${text} ${bySensor}`
   const [counts = [], firsts = [], samples = [], absents = []] = await connection.ask(

@@ -96,8 +96,8 @@ export const openInfluxStore = async ({ onQuarantine, ...options }: InfluxStoreO
     },
     sensors: async (station) => {
       assertOpen()
-      const checked = checkSelection({ ...(station === undefined ? {} : { station }), ...always })
-      return checked ? querySensors(connection, checked.station) : []
+      const checked = checkSelection({ ...(station === undefined ? {} : { stations: [station] }), ...always })
+      return checked ? querySensors(connection, checked.stations) : []
     },
     cursor: async () => {
       assertOpen()

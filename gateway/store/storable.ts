@@ -1,7 +1,7 @@
 /** What every store accepts and in which order it answers, so that all of them agree to the last digit. */
 import { quantities, quantityCoded } from '../reading/quantity.ts'
 import { idPattern } from '../reading/reading.ts'
-import type { Order, Position, Selection, StoredReading } from './store.ts'
+import { type Order, type Position, type Selection, type StoredReading, stationsMax } from './store.ts'
 
 /** Newest time a store keeps, UTC ms: InfluxDB's nanoseconds end in April 2262. */
 export const timeMaxMs = Date.UTC(2262, 0, 1) - 1
@@ -95,7 +95,8 @@ export const compareIn = (order: Order): ((a: Position, b: Position) => number) 
 
 /** A selection whose values were checked: ids in form, whole milliseconds within what a store can hold. */
 export type CheckedSelection = {
-  readonly station: string | undefined
+  /** In order, each once, one at least; undefined stands for every station. */
+  readonly stations: readonly string[] | undefined
   readonly sensor: string | undefined
   /** Undefined stands for every quantity. */
   readonly codes: ReadonlySet<number> | undefined
@@ -108,10 +109,20 @@ const checkedTime = (name: string, value: number) => {
   return Math.min(Math.max(Math.ceil(value), 0), timeMaxMs + 1)
 }
 
-/** The selection, or undefined where nothing can match: an id out of form, no known quantity, an empty span. */
+const checkedStations = (given: readonly string[]): string[] => {
+  if (given.length > stationsMax)
+    throw new RangeError(`a selection names at most ${stationsMax} stations, not ${given.length}`)
+  return [...new Set(given.filter((station) => idPattern.test(station)))].sort(compareText)
+}
+
+/**
+ * The selection, or undefined where nothing can match: no station or sensor id in form, no known quantity, an empty span.
+ * Throws RangeError for too many stations and for times that are no numbers.
+ */
 export const checkSelection = (selection: Selection): CheckedSelection | undefined => {
-  const { station, sensor, quantities } = selection
-  if (station !== undefined && !idPattern.test(station)) return undefined
+  const { sensor, quantities } = selection
+  const stations = selection.stations && checkedStations(selection.stations)
+  if (stations?.length === 0) return undefined
   if (sensor !== undefined && !idPattern.test(sensor)) return undefined
   const codes =
     quantities &&
@@ -121,7 +132,7 @@ export const checkSelection = (selection: Selection): CheckedSelection | undefin
   if (codes?.size === 0) return undefined
   const fromMs = checkedTime('fromMs', selection.fromMs)
   const toMs = checkedTime('toMs', selection.toMs)
-  return fromMs < toMs ? { station, sensor, codes, fromMs, toMs } : undefined
+  return fromMs < toMs ? { stations, sensor, codes, fromMs, toMs } : undefined
 }
 
 /** Most readings or buckets in one answer: it is held in memory whole. */

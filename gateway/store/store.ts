@@ -28,16 +28,20 @@ export type Position = {
 export type Order = 'ascending' | 'descending'
 
 /**
- * Times are UTC ms, `fromMs` inclusive, `toMs` exclusive. `quantities` are codes; a reading with none of them is left
- * out, and of the others only these values are given. An absent value, with its reason, counts as one of a reading's.
+ * Times are UTC ms, `fromMs` inclusive, `toMs` exclusive. `stations` are at most `stationsMax`; an empty list matches
+ * nothing, only a missing one every station. `quantities` are codes; a reading with none of them is left out, and of the
+ * others only these values are given. An absent value, with its reason, counts as one of a reading's.
  */
 export type Selection = {
-  readonly station?: string
+  readonly stations?: readonly string[]
   readonly sensor?: string
   readonly quantities?: readonly number[]
   readonly fromMs: number
   readonly toMs: number
 }
+
+/** Most stations that one selection names: each is looked up by itself. */
+export const stationsMax = 100
 
 export const rollupFunctions = ['mean', 'min', 'max', 'sum', 'count'] as const
 export type RollupFunction = (typeof rollupFunctions)[number]
@@ -89,7 +93,7 @@ export type Store = AsyncDisposable & {
     after?: number | BucketPosition,
   ): Promise<Bucket[]>
   /** The newest reading of each sensor that matches, in order of station and sensor. */
-  latest(selection: Pick<Selection, 'station' | 'sensor' | 'quantities'>): Promise<StoredReading[]>
+  latest(selection: Pick<Selection, 'stations' | 'sensor' | 'quantities'>): Promise<StoredReading[]>
   /** Every sensor, or those of one station, in order of station and sensor. */
   sensors(station?: string): Promise<SensorSummary[]>
   /** How far the evidence has been written: the evidence index to go on from; 0 when empty. */

@@ -12,8 +12,14 @@ const hex = (bytes: Uint8Array): string => `0x${toHex(bytes)}`
 
 /** Keys: each belongs to the station named, is fit, and is used. */
 export const checkKeys = ({ stations, scope, batches }: Bundle): Checked => {
-  if (scope.station !== undefined && stations.some(({ station }) => station !== scope.station))
-    return failed(`the bundle is about station ${scope.station} and holds the key of another`)
+  if (stations.some(({ station }) => scope.stations?.includes(station) === false)) {
+    const [station, ...more] = scope.stations!
+    return failed(
+      more.length === 0
+        ? `the bundle is about station ${station} and holds the key of another`
+        : `the bundle is about ${scope.stations!.length} stations and holds the key of another`,
+    )
+  }
   for (const { station, publicKey } of stations) {
     if (stationId(publicKey) !== station)
       return failed(`the public key given for station ${station} is that of ${stationId(publicKey)}`, {

@@ -21,11 +21,11 @@ export const checkSale = (
   const verified = verifySale(receipt, network, hubKey)
   if (!verified.ok) return { checked: failed(`the sales receipt does not hold: ${verified.detail}`) }
   const { sale } = verified
-  const stranger = sale.shares.find(({ station }) => scope.station !== undefined && station !== scope.station)
+  const stranger = sale.shares.find(({ station }) => scope.stations?.includes(station) === false)
   if (stranger !== undefined)
     return {
       checked: failed(
-        `the sales receipt gives a share to station ${stranger.station}, and readings of ${scope.station} were sold`,
+        `the sales receipt gives a share to station ${stranger.station}, and readings of ${scope.stations?.length === 1 ? scope.stations[0] : `${scope.stations?.length} other stations`} were sold`,
         { station: stranger.station },
       ),
     }

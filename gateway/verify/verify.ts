@@ -128,14 +128,19 @@ const checkSequences = (
     for (const reading of proven) readings.push(reading)
     reports.push({ ...outcome.report, readings: proven.length })
   }
-  const omitted =
-    scope.station === undefined ? [...byView.keys()].filter((station) => !byStation.has(station)) : []
-  const complete = omitted.length === 0 && reports.every((report) => report.complete)
+  const omitted = [...byView.keys()].filter(
+    (station) => !byStation.has(station) && scope.stations?.includes(station) !== false,
+  )
+  const unproven = (scope.stations ?? []).filter(
+    (station) => !byStation.has(station) && !omitted.includes(station),
+  )
+  const complete = omitted.length + unproven.length === 0 && reports.every((report) => report.complete)
   const details = [
     ...reports.map((report) => stationText(report, scope)),
     ...omitted.map(
       (station) => `station ${station}: has envelopes in these batches, none of them in the bundle`,
     ),
+    ...unproven.map((station) => `station ${station}: was asked for, and nothing of it is in the bundle`),
   ]
   const text = complete
     ? 'no envelope of the time asked is left out: numbers without a hole, each naming the one before'

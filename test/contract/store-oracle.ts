@@ -88,7 +88,7 @@ export const order = (a: Position, b: Position) =>
 export const selected = (readings: readonly StoredReading[], selection: Selection): StoredReading[] =>
   readings
     .filter(({ timeMs }) => timeMs >= selection.fromMs && timeMs < selection.toMs)
-    .filter(({ station }) => selection.station === undefined || station === selection.station)
+    .filter(({ station }) => selection.stations === undefined || selection.stations.includes(station))
     .filter(({ sensor }) => selection.sensor === undefined || sensor === selection.sensor)
     .map((one) => ({
       ...one,

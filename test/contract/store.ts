@@ -8,6 +8,7 @@ import {
   type Selection,
   type Store,
   type StoredReading,
+  stationsMax,
 } from '#gateway/store/store.ts'
 import {
   all,
@@ -26,7 +27,10 @@ import {
 
 const anySelection: fc.Arbitrary<Selection> = fc
   .record({
-    station: fc.option(fc.constantFrom('station-a', 'station-b', '0f3c', 'nobody'), { nil: undefined }),
+    stations: fc.option(
+      fc.array(fc.constantFrom('station-a', 'station-b', '0f3c', 'nobody'), { maxLength: 4 }),
+      { nil: undefined },
+    ),
     sensor: fc.option(fc.constantFrom('yard', 'Roof', 'x_1'), { nil: undefined }),
     quantities: fc.option(
       fc.uniqueArray(fc.constantFrom(temperature, humidity, pm25, 17, 18), { maxLength: 3 }),
@@ -37,8 +41,8 @@ const anySelection: fc.Arbitrary<Selection> = fc
     from: fc.oneof(fc.constantFrom(0, hour, 2 * hour), fc.integer({ min: -hour, max: 6 * hour })),
     span: fc.oneof(fc.constantFrom(hour, 5 * hour, 6 * hour), fc.integer({ min: 0, max: 6 * hour })),
   })
-  .map(({ station, sensor, quantities, from, span }) => ({
-    ...(station === undefined ? {} : { station }),
+  .map(({ stations, sensor, quantities, from, span }) => ({
+    ...(stations === undefined ? {} : { stations }),
     ...(sensor === undefined ? {} : { sensor }),
     ...(quantities === undefined ? {} : { quantities }),
     fromMs: startMs + from,
@@ -257,10 +261,12 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
       await write(...readings)
       for (const part of [
         {},
-        { station: 'station-a' },
+        { stations: ['station-a'] },
+        { stations: ['station-b', '0f3c', 'nobody', '0f3c'] },
+        { stations: [] },
         { sensor: 'yard' },
         { quantities: [pm25] },
-        { station: 'station-b', sensor: 'yard', quantities: [humidity, temperature] },
+        { stations: ['station-b', 'station-a'], sensor: 'yard', quantities: [humidity, temperature] },
         { quantities: [18] },
         { quantities: [] },
       ]) {
@@ -389,12 +395,40 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
         '/.*/',
         'a'.repeat(100),
       ]) {
-        expect(await store.readings({ ...all, station: hostile }, 10)).toEqual([])
+        expect(await store.readings({ ...all, stations: [hostile] }, 10)).toEqual([])
         expect(await store.readings({ ...all, sensor: hostile }, 10)).toEqual([])
-        expect(await store.rollup({ ...all, station: hostile }, hour, 'mean', 10)).toEqual([])
+        expect(await store.rollup({ ...all, stations: [hostile] }, hour, 'mean', 10)).toEqual([])
         expect(await store.latest({ sensor: hostile })).toEqual([])
         expect(await store.sensors(hostile)).toEqual([])
+        expect(await store.readings({ ...all, stations: [hostile, 'station-b'] }, 10)).toMatchObject([
+          { station: 'station-b' },
+        ])
       }
+    })
+
+    test('no stations are no readings, and not those of all', async () => {
+      await write(reading(), reading({ station: 'station-b', seq: 2 }))
+      const none = { ...all, stations: [] }
+      expect(await store.readings(none, 10)).toEqual([])
+      expect(await store.rollup(none, hour, 'mean', 10)).toEqual([])
+      expect(await store.latest({ stations: [] })).toEqual([])
+    })
+
+    test('as many stations as may be asked for at once are answered, and one more is refused', async () => {
+      const crowd = Array.from({ length: stationsMax + 1 }, (_, at) =>
+        reading({ station: `${at}`.padStart(32, 'f'), seq: at + 1, timeMs: startMs + at }),
+      )
+      await write(...crowd)
+      const stations = crowd.map(({ station }) => station)
+      const most = stations.slice(1)
+      expect(await store.readings({ ...all, stations: most }, 1000)).toEqual(crowd.slice(1))
+      expect(await store.rollup({ ...all, stations: most }, hour, 'count', 1000)).toHaveLength(stationsMax)
+      expect(await store.latest({ stations: most })).toHaveLength(stationsMax)
+      await expect(store.readings({ ...all, stations }, 1000)).rejects.toThrow('at most 100 stations')
+      await expect(store.rollup({ ...all, stations }, hour, 'count', 1000)).rejects.toThrow(
+        'at most 100 stations',
+      )
+      await expect(store.latest({ stations })).rejects.toThrow('at most 100 stations')
     })
 
     test('limits and bucket lengths out of range are refused', async () => {

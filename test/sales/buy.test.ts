@@ -247,7 +247,7 @@ describe('groundtruth buy', () => {
     world.closeBatch()
     world.anchor(1)
     const times = { fromMs: nowMs - 3_600_000, toMs: nowMs }
-    const built = await buildBundle(world.deps, { station, ...times })
+    const built = await buildBundle(world.deps, { stations: [station], ...times })
     if (!built.ok) return expect.fail(built.detail)
     expect(verifyBundle(built.bytes)).toMatchObject({ ok: true, network })
     const { buy } = await openShop((request, bindings, hub) =>
@@ -278,7 +278,7 @@ describe('groundtruth buy', () => {
     const receipt = signSale(sale, network, stranger)
     const built = await buildBundle(
       world.deps,
-      { station, ...times },
+      { stations: [station], ...times },
       { hubKey: stranger.publicKey, receipt },
     )
     if (!built.ok) return expect.fail(built.detail)

@@ -196,7 +196,9 @@ test('the first page pays for all, and a cursor that was made longer pays for it
   const fields = JSON.parse(Buffer.from(first, 'base64url').toString()) as (string | number)[]
   fields[0] = 0
   const forged = fields.slice(0, -1)
-  const text = JSON.stringify([stationB, null, null, { ms: nowMs - 3_600_000 }, { ms: nowMs }, null, null])
+  const span = [{ ms: nowMs - 3_600_000 }, { ms: nowMs }]
+  const asked = JSON.stringify([[stationB], null, null, null, ...span, null, null])
+  const text = JSON.stringify([asked, [stationB]])
   const check = createHash('sha256')
     .update(JSON.stringify([text, ...forged]))
     .digest('base64url')

@@ -33,16 +33,25 @@ const usualRows = 100
 
 const text = (description: string) => z.string().max(1024).describe(description).optional()
 
-const place = {
+const area = {
   near: text('Only stations so near: latitude,longitude,distance, such as 48.2,16.37,25km'),
   bbox: text('Only stations in this box of degrees: west,south,east,north'),
   h3: text('Only stations within this H3 cell'),
+}
+
+const place = {
+  ...area,
   limit: z.int().min(1).max(1000).default(usualRows).describe('Most stations in one answer'),
   after: text('Goes on after the station with this id'),
 }
 
 const query = {
-  station: text('Only the station with this id'),
+  station: z
+    .string()
+    .max(4096)
+    .optional()
+    .describe('Only the station with this id, or those with these ids, commas between them'),
+  ...area,
   sensor: text('Only the sensor with this id'),
   quantity: z
     .array(z.string().max(64))

@@ -4,6 +4,7 @@ import type { Context } from 'hono'
 import { bundleContentType } from '../../reading/bundle.ts'
 import type { Selection } from '../../store/store.ts'
 import { type Api, type MarketDeps, orFail } from '../api.ts'
+import { findStations } from '../area.ts'
 import { type BuiltBundle, buildBundle } from '../bundle.ts'
 import { proofRetryS } from '../due.ts'
 import type { Gate } from '../gate.ts'
@@ -60,7 +61,7 @@ export type SendBundle = (c: Context, selection: Selection, receipt?: Uint8Array
 
 /** Adds the route; gives what answers with a bundle. */
 export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle => {
-  const { nowMs, anchors, report, till, hubKey } = deps
+  const { nowMs, anchors, evidence, report, till, hubKey } = deps
   const send: SendBundle = async (c, selection, receipt) => {
     const sale = receipt && { hubKey, receipt }
     const built = await gate(() => buildBundle(deps, selection, sale))
@@ -75,11 +76,13 @@ export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle =>
     return c.body(new Uint8Array(built.bytes))
   }
   app.openapi(bundleRoute, (c): Promise<Response> => {
-    const { selection } = orProblem(planScope(c.req.valid('query'), nowMs()))
+    const query = c.req.valid('query')
+    const { stations } = orProblem(findStations(query, evidence))
+    const { selection } = orProblem(planScope(query, nowMs(), stations))
     if (till !== undefined) {
       // It holds the readings: where they are sold it belongs to a purchase, or to the station's owner.
       const own = till.sales.keys.ownStations(till.withScope(c, 'read').customer)
-      if (selection.station === undefined || !own.has(selection.station))
+      if (stations === undefined || !stations.every((station) => own.has(station)))
         throw new Problem(
           fault(
             'payment-required',

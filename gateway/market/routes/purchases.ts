@@ -3,12 +3,13 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { bundleContentType } from '../../reading/bundle.ts'
 import { toHex } from '../../reading/bytes.ts'
 import type { Sale } from '../../sales/sale.ts'
-import type { Selection } from '../../store/store.ts'
 import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
+import { findStations } from '../area.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { planReadings, readingsQuery } from '../query.ts'
 import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
+import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import type { SendBundle } from './bundle.ts'
@@ -85,7 +86,7 @@ const saleView = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale) => ({
 /** Adds the routes of an API that sells. */
 export const addPurchases = (
   app: Api,
-  { nowMs }: MarketDeps,
+  { nowMs, evidence }: MarketDeps,
   till: Till,
   runPriced: RunPriced,
   sendBundle: SendBundle,
@@ -93,7 +94,8 @@ export const addPurchases = (
   const { sales } = till
 
   app.openapi(quoteRoute, async (c) => {
-    const { plan } = orProblem(planReadings(c.req.valid('query'), nowMs()))
+    const query = c.req.valid('query')
+    const { plan } = orProblem(planReadings(query, nowMs(), () => findStations(query, evidence)))
     const key = till.keyOf(c)
     const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
     const { price } = await runPriced(plan, own, till)
@@ -136,6 +138,14 @@ export const addPurchases = (
     const found = till.saleFor(c, c.req.valid('param').id)
     if (found.state === 'refunded')
       throw new Problem(fault('not-found', 'this was paid back, as nothing of it was taken'))
-    return sendBundle(c, JSON.parse(found.scope) as Selection, found.receipt)
+    const scope = scopeOf(found)
+    if (scope === undefined)
+      throw new Problem(
+        fault(
+          'not-found',
+          'the newest readings that were bought are too far apart for one bundle; buy one of these sensors, or a span of /v1/readings',
+        ),
+      )
+    return sendBundle(c, scope, found.receipt)
   })
 }

@@ -13,6 +13,7 @@ import {
   okJson,
   orFail,
 } from '../api.ts'
+import { findStations, type StationsAsked } from '../area.ts'
 import { bodyOf, bytesOf } from '../body.ts'
 import { formats } from '../formats/all.ts'
 import { contextOf, contextText } from '../formats/context.ts'
@@ -21,6 +22,7 @@ import type { Format, FormatContext, Pieces } from '../formats/format.ts'
 import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
+import { whereOf } from '../place.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import {
   type Answer,
@@ -33,6 +35,7 @@ import {
   runLatest,
 } from '../query.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
+import { newestScope, scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 
 const latestRoute = createRoute({
@@ -50,7 +53,7 @@ const readingsRoute = createRoute({
   tags: ['Readings'],
   summary: 'Readings of a span of time, or one value per interval',
   description:
-    'In order of time. Every reading says how good it is and how far its proof has come; /v1/bundle gives the proof itself. As GeoJSON each row is a feature, and its geometry the outline of the H3 cell that the station’s owner tells: never a point, and null where none is told. Intervals start at multiples of their length, UTC; the first and the last hold only what is within the span.',
+    'In order of time. Every reading says how good it is and how far its proof has come; /v1/bundle gives the proof itself. Of an area (bbox, h3, near) come the stations whose published cell lies there, on every page those of the first. As GeoJSON each row is a feature, and its geometry the outline of the H3 cell that the station’s owner tells: never a point, and null where none is told. Intervals start at multiples of their length, UTC; the first and the last hold only what is within the span.',
   request: { query: readingsQuery },
   responses: {
     200: offered(readingsSchema, 'A page of readings, or of intervals where "every" is given'),
@@ -90,8 +93,8 @@ function* pricedRows(answer: Answer, nowMs: number): Generator<PricedRow> {
 const maxPaidRows = 100_000
 
 /** A query with its times resolved, in one string: what offers and receipts are bound to. */
-export const queryText = ({ text, selection: { fromMs, toMs } }: Plan): string =>
-  `readings ${text} ${fromMs} ${toMs}`
+export const queryText = ({ bound, selection: { fromMs, toMs } }: Plan): string =>
+  `readings ${bound} ${fromMs} ${toMs}`
 
 /** A page, and the price of it and of all pages behind it. */
 export type RunPriced = (
@@ -102,7 +105,7 @@ export type RunPriced = (
 
 /** Adds the routes; gives what prices a query. */
 export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced => {
-  const { store, anchors, nowMs, version, publicUrl, till } = deps
+  const { store, anchors, evidence, nowMs, version, publicUrl, till } = deps
   const sources = { store, anchors }
 
   const runPriced: RunPriced = async (plan, own, { priceOf }) => {
@@ -122,6 +125,14 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       next = nextPlan(page, more)
     }
     return { answer, price: priceOf(rows, own) }
+  }
+
+  /** The stations that an area was found to mean when it was sold: who moves later changes nothing of what was paid. */
+  const soldStations = (c: Context, query: StationsAsked, sale: string | undefined) => {
+    if (till === undefined || sale === undefined || whereOf(query) === undefined) return undefined
+    const key = till.keyOf(c)
+    const sold = key && till.sales.sale(key.customer, sale)
+    return sold && { ok: true as const, stations: scopeOf(sold)?.stations }
   }
 
   /** An answer rendered, with the parts of its entity tag where its span is closed. */
@@ -162,25 +173,33 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
   app.openapi(latestRoute, async (c): Promise<Response> => {
     const query = c.req.valid('query')
     const { format } = orProblem(chooseFormat(formats, query.format, c.req.header('accept')))
-    const latest = async () => orProblem(await gate(() => runLatest(query, sources, maxRows)))
+    const { stations } = orProblem(findStations(query, evidence))
+    const latest = async () => orProblem(await gate(() => runLatest(query, stations, sources, maxRows)))
     if (till === undefined) {
       const { answer, selection } = await latest()
       return send(c, format, answer, selection, false)
     }
     const { format: _, ...rest } = query
-    const text = `latest ${format.name} ${JSON.stringify(rest)}`
-    return till.serve(c, text, { query: text }, async (_, own) => {
+    const asked = `latest ${format.name} ${JSON.stringify(rest)}`
+    const text = `${asked} ${JSON.stringify(stations ?? null)}`
+    return till.serve(c, asked, { query: text }, async (_, own) => {
       const { answer, selection } = await latest()
       const { pieces } = await rendered(c, format, answer, selection, false)
       const price = till.priceOf(pricedRows(answer, nowMs()), own)
-      return { price, delivery: await delivery(format, pieces), scope: '' }
+      return {
+        price,
+        delivery: await delivery(format, pieces),
+        scope: JSON.stringify(newestScope(answer, selection)),
+      }
     })
   })
 
   app.openapi(readingsRoute, async (c): Promise<Response> => {
     const query = c.req.valid('query')
     const { format } = orProblem(chooseFormat(formats, query.format, c.req.header('accept')))
-    const { plan } = orProblem(planReadings(query, nowMs()))
+    const { plan } = orProblem(
+      planReadings(query, nowMs(), (sale) => soldStations(c, query, sale) ?? findStations(query, evidence)),
+    )
     const { selection, closed } = plan
     if (till === undefined) return send(c, format, await gate(() => run(plan, sources)), selection, closed)
     const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`

@@ -30,7 +30,7 @@ export const addSample = (app: Api, { evidence, store, anchors, nowMs }: MarketD
     if (station !== undefined && evidence.station(station) === undefined)
       throw new Problem(fault('not-found', `no station ${station} is registered here`))
     const answer = await gate(() => runSample(station, { store, anchors }, nowMs()))
-    const selection = station === undefined ? {} : { station }
+    const selection = station === undefined ? {} : { stations: [station] }
     const context = await contextOf(format, answer, selection, { store, evidence })
     c.header('vary', 'Accept', { append: true })
     c.header('cache-control', caching.page)

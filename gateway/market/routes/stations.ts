@@ -9,7 +9,7 @@ import type { SensorSummary } from '../../store/store.ts'
 import { type Api, linkTo, type MarketDeps, okJson, orFail } from '../api.ts'
 import { outlineOf } from '../outline.ts'
 import { defaultRows, oneOf, parameters, queryOf } from '../parameters.ts'
-import { centreOf, coarser, isThere, type Where } from '../place.ts'
+import { centreOf, coarser, isThere, whereOf } from '../place.ts'
 import { coverageSchema, stationFeaturesSchema } from '../place-schemas.ts'
 import { fault, Problem } from '../problem.ts'
 import { stationSchema, stationsSchema } from '../schemas.ts'
@@ -87,12 +87,6 @@ const coverageRoute = createRoute({
   },
 })
 
-/** Those of the places that were given; undefined where none was. */
-const given = (where: { [Name in keyof Where]: Where[Name] | undefined }): Where | undefined => {
-  const named = Object.entries(where).filter(([, value]) => value !== undefined)
-  return named.length === 0 ? undefined : (Object.fromEntries(named) as Where)
-}
-
 const wantsGeoJson = (accept = ''): boolean => /application\/geo\+json/i.test(accept.slice(0, 512))
 
 // A station that lost its clock or its disk can have thousands; the newest say what is going on.
@@ -142,7 +136,7 @@ const stationView = (
 export const addStations = (app: Api, { evidence, store, publicUrl }: MarketDeps): void => {
   app.openapi(stationsRoute, async (c) => {
     const { limit = defaultRows, after = '', format, bbox, h3, near } = c.req.valid('query')
-    const where = given({ bbox, h3, near })
+    const where = whereOf({ bbox, h3, near })
     const isGeo = format === undefined ? wantsGeoJson(c.req.header('accept')) : format === 'geojson'
     const isWanted = (station: string): boolean => {
       if (station <= after) return false
@@ -180,7 +174,7 @@ export const addStations = (app: Api, { evidence, store, publicUrl }: MarketDeps
     const cells = new Map<string, { stations: number; quantities: Set<string>; last: number }>()
     for (const { station } of evidence.stations()) {
       const cell = evidence.profile(station)?.cell
-      if (cell === undefined || !isThere(cell, given({ bbox, h3, near }) ?? {})) continue
+      if (cell === undefined || !isThere(cell, whereOf({ bbox, h3, near }) ?? {})) continue
       const sensors = (summaries.get(station) ?? []).filter(
         ({ quantities }) => wanted === undefined || quantities.some((code) => wanted.has(code)),
       )

@@ -1,0 +1,28 @@
+/** The scope of a sale: which readings were bought, kept with it as JSON, for a bundle of the same. */
+import { z } from '@hono/zod-openapi'
+import type { Selection } from '../store/store.ts'
+import type { Answer } from './query.ts'
+
+// An hour of 100 stations is a bundle that a buyer verifies in seconds.
+const newestSpanMs = 3_600_000
+
+/** The span of the newest readings; null where they are too far apart for one bundle, or there are none. */
+export const newestScope = (answer: Answer, selection: Partial<Selection>): Selection | null => {
+  const times = answer.rows.map(({ time }) => Date.parse(time))
+  if (times.length === 0) return null
+  const fromMs = times.reduce((least, ms) => Math.min(least, ms))
+  const toMs = times.reduce((most, ms) => Math.max(most, ms)) + 1
+  return toMs - fromMs > newestSpanMs ? null : { ...selection, fromMs, toMs }
+}
+
+const form = z.strictObject({
+  stations: z.array(z.string()).optional(),
+  sensor: z.string().optional(),
+  quantities: z.array(z.int()).optional(),
+  fromMs: z.int(),
+  toMs: z.int(),
+})
+
+/** What was bought with a sale; undefined where no bundle can be made of it. */
+export const scopeOf = ({ scope }: { readonly scope: string }): Selection | undefined =>
+  (form.nullable().parse(JSON.parse(scope)) as Selection | null) ?? undefined
