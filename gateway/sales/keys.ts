@@ -81,6 +81,17 @@ const asKey = (row: Record<string, SQLOutputValue>): ApiKey => ({
   revokedMs: numberOrNull(row.revoked_ms),
 })
 
+/** A key that counts, or why it does not. */
+export type FoundKey =
+  | { readonly ok: true; readonly key: ApiKey }
+  | { readonly ok: false; readonly reason: KeyFault }
+
+const counting = (key: ApiKey, nowMs: number): FoundKey => {
+  if (key.revokedMs !== null) return { ok: false, reason: 'revoked' }
+  if (key.expiresMs !== null && key.expiresMs <= nowMs) return { ok: false, reason: 'expired' }
+  return { ok: true, key }
+}
+
 export type NewKey = {
   readonly label: string
   readonly scopes: readonly Scope[]
@@ -143,18 +154,16 @@ export const openKeys = (database: DatabaseSync) => {
     /** Makes a customer under a name that a rail knows it by, where there is none yet. */
     join: (customer: string, nowMs: number): void => void joinCustomer.run(customer, nowMs),
     /** Whose key a text is, in a time that does not depend on how much of it is right. */
-    find: (
-      text: string,
-      nowMs: number,
-    ): { readonly ok: true; readonly key: ApiKey } | { readonly ok: false; readonly reason: KeyFault } => {
+    find: (text: string, nowMs: number): FoundKey => {
       const match = keyPattern.exec(text)
       const row = match === null ? undefined : keyOf.get(match[1]!)
       const fits = timingSafeEqual(hashOf(match?.[2] ?? ''), (row?.hash as Uint8Array | undefined) ?? noHash)
-      if (row === undefined || !fits) return { ok: false, reason: 'unknown' }
-      const key = asKey(row)
-      if (key.revokedMs !== null) return { ok: false, reason: 'revoked' }
-      if (key.expiresMs !== null && key.expiresMs <= nowMs) return { ok: false, reason: 'expired' }
-      return { ok: true, key }
+      return row === undefined || !fits ? { ok: false, reason: 'unknown' } : counting(asKey(row), nowMs)
+    },
+    /** The key of that id, for work that outlives the request which showed it. */
+    byId: (id: string, nowMs: number): FoundKey => {
+      const row = keyOf.get(id)
+      return row === undefined ? { ok: false, reason: 'unknown' } : counting(asKey(row), nowMs)
     },
     list: (customer: string): ApiKey[] => keysOf.all(customer).map(asKey),
     /** Whether there was such a key of that customer to revoke. */
@@ -162,6 +171,11 @@ export const openKeys = (database: DatabaseSync) => {
       Number(revokeKey.run(nowMs, id, customer).changes) > 0,
     /** Counts an amount, or a negative one that comes back, against a key's budget; false where it would be passed. */
     spend: (id: string, amount: MicroUsd): boolean => Number(spend.run(amount, id).changes) > 0,
+    /** What may still be spent with a key; null where it has no limit of its own, or there is no such key. */
+    left: (id: string): MicroUsd | null => {
+      const row = keyOf.get(id)
+      return row === undefined || row.budget === null ? null : (row.budget as bigint) - (row.spent as bigint)
+    },
     /** Notes that a customer has shown the key of a station: its readings are free for it. */
     own: (customer: string, station: string): void => void addStation.run(station, customer),
     ownStations: (customer: string): ReadonlySet<string> =>

@@ -39,16 +39,6 @@ export type Posting = {
   readonly entries: readonly Entry[]
 }
 
-export type HoldState = 'open' | 'captured' | 'released'
-
-export type Hold = {
-  readonly id: string
-  readonly account: AccountName
-  readonly amount: MicroUsd
-  readonly state: HoldState
-  readonly openedMs: number
-}
-
 /** Why money did not move: the account has too little, this request was made before, or what belonged to it failed. */
 export type Unposted =
   | { readonly ok: false; readonly reason: 'insufficient'; readonly balance: MicroUsd }
@@ -63,8 +53,8 @@ export type Audit = {
   readonly wrongBalances: readonly string[]
 }
 
-// Money that is set aside and not earned yet; which query it is for stands in `hold`.
-const heldAccount: AccountName = 'held:queries'
+/** Money that is set aside and not earned yet; what it is for stands in `hold`. */
+export const heldAccount: AccountName = 'held:queries'
 
 const schema = `
   CREATE TABLE IF NOT EXISTS account (
@@ -92,19 +82,12 @@ const schema = `
     account TEXT NOT NULL REFERENCES account (name),
     amount INTEGER NOT NULL CHECK (amount > 0),
     state TEXT NOT NULL CHECK (state IN ('open', 'captured', 'released')),
-    opened_ms INTEGER NOT NULL
+    opened_ms INTEGER NOT NULL,
+    api_key TEXT
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS hold_open ON hold (opened_ms) WHERE state = 'open';
-  PRAGMA user_version = 1;
 `
-
-const asHold = (row: Record<string, SQLOutputValue>): Hold => ({
-  id: row.id as string,
-  account: row.account as AccountName,
-  amount: row.amount as bigint,
-  state: row.state as HoldState,
-  openedMs: Number(row.opened_ms),
-})
+const schemaVersion = 2n
 
 /** Thrown inside of a transaction to undo it; never leaves this file. */
 class Undo extends Error {
@@ -124,7 +107,13 @@ export const openSalesDatabase = (path: string): DatabaseSync => {
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
   const synchronous = database.prepare('PRAGMA synchronous').get()?.synchronous
   if (synchronous !== 2n) throw new Error(`SQLite's synchronous is ${String(synchronous)}, not FULL (2)`)
-  database.exec(schema)
+  atomically(database, () => {
+    const version = database.prepare('PRAGMA user_version').get()?.user_version
+    // Before there was a budget to hold, no hold named its key.
+    if (version === 1n) database.exec('ALTER TABLE hold ADD COLUMN api_key TEXT')
+    database.exec(schema)
+    database.exec(`PRAGMA user_version = ${schemaVersion}`)
+  })
   return database
 }
 
@@ -137,10 +126,6 @@ export const openLedger = (database: DatabaseSync) => {
     'INSERT OR IGNORE INTO posting (request, kind, time_ms, memo) VALUES (?, ?, ?, ?)',
   )
   const addEntry = database.prepare('INSERT INTO entry VALUES (?, ?, ?, ?)')
-  const addHold = database.prepare("INSERT INTO hold VALUES (?, ?, ?, 'open', ?)")
-  const holdOf = database.prepare('SELECT * FROM hold WHERE id = ?')
-  const endHold = database.prepare("UPDATE hold SET state = ? WHERE id = ? AND state = 'open'")
-  const openHolds = database.prepare("SELECT * FROM hold WHERE state = 'open' AND opened_ms < ?")
   const requestEntries = database.prepare(`
     SELECT e.account, e.amount FROM posting p JOIN entry e ON e.posting = p.id WHERE p.request = ? ORDER BY e.line`)
   const pageOf = database.prepare(`
@@ -186,13 +171,6 @@ export const openLedger = (database: DatabaseSync) => {
     }
   }
 
-  const endOf = (id: string, state: Exclude<HoldState, 'open'>): Hold => {
-    const found = holdOf.get(id)
-    if (found === undefined) throw new RangeError(`there is no hold ${id}`)
-    if (Number(endHold.run(state, id).changes) === 0) throw new Undo({ ok: false, reason: 'duplicate' })
-    return asHold(found)
-  }
-
   const addedUp = (): Audit => {
     const one = (sql: string): Record<string, SQLOutputValue>[] => database.prepare(sql).all()
     const held = (one("SELECT coalesce(sum(amount), 0) AS sum FROM hold WHERE state = 'open'")[0]!.sum ??
@@ -224,71 +202,14 @@ export const openLedger = (database: DatabaseSync) => {
         write(posting)
         if (!also()) throw new Undo({ ok: false, reason: 'undone' })
       }),
-    /** Sets an amount above zero aside. The hold's id is a request like any other. */
-    hold: ({
-      id,
-      account,
-      amount,
-      timeMs,
-      memo,
-    }: Omit<Hold, 'state' | 'openedMs'> & { readonly timeMs: number; readonly memo: string }): Posted =>
+    /**
+     * Makes several postings, and what belongs to them, in one transaction: all of it, or nothing. `work` undoes
+     * everything with false; so does a posting that cannot be made.
+     */
+    together: (work: (post: (posting: Posting) => void) => boolean): Posted =>
       attempt(() => {
-        write({
-          request: `hold:${id}`,
-          kind: 'hold',
-          timeMs,
-          memo,
-          entries: [
-            { account, amount: -amount },
-            { account: heldAccount, amount },
-          ],
-        })
-        addHold.run(id, account, amount, timeMs)
+        if (!work(write)) throw new Undo({ ok: false, reason: 'undone' })
       }),
-    /** Pays a part of a hold, at most all, out to `to`; the rest goes back. */
-    capture: (
-      id: string,
-      to: readonly Entry[],
-      { timeMs, memo }: { readonly timeMs: number; readonly memo: string },
-    ): Posted =>
-      attempt(() => {
-        const hold = endOf(id, 'captured')
-        const paid = to.reduce((sum, { amount }) => sum + amount, 0n)
-        if (paid > hold.amount || to.some(({ amount }) => amount < 0n))
-          throw new RangeError(`hold ${id} has ${hold.amount} micro-USD, and ${paid} were to be captured`)
-        write({
-          request: `capture:${id}`,
-          kind: 'capture',
-          timeMs,
-          memo,
-          entries: [
-            { account: heldAccount, amount: -hold.amount },
-            ...to,
-            { account: hold.account, amount: hold.amount - paid },
-          ],
-        })
-      }),
-    /** Gives a hold back. */
-    release: (id: string, { timeMs, memo }: { readonly timeMs: number; readonly memo: string }): Posted =>
-      attempt(() => {
-        const hold = endOf(id, 'released')
-        write({
-          request: `release:${id}`,
-          kind: 'release',
-          timeMs,
-          memo,
-          entries: [
-            { account: heldAccount, amount: -hold.amount },
-            { account: hold.account, amount: hold.amount },
-          ],
-        })
-      }),
-    holdOf: (id: string): Hold | undefined => {
-      const row = holdOf.get(id)
-      return row === undefined ? undefined : asHold(row)
-    },
-    /** Holds opened before a moment (UTC ms) and not ended. */
-    openHolds: (beforeMs: number): Hold[] => openHolds.all(beforeMs).map(asHold),
     entriesOfRequest: (request: string): Entry[] =>
       requestEntries
         .all(request)

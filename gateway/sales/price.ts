@@ -81,35 +81,72 @@ const parts = 1_000_000_000n
 
 const up = (amount: bigint): MicroUsd => (amount + parts - 1n) / parts
 
+/** A price that grows with the rows that are added to it. */
+export type Tally = {
+  add(row: PricedRow): void
+  /** The total with these rows added, which are not. */
+  totalWith(rows: readonly PricedRow[], baseMicroUsd?: MicroUsd): MicroUsd
+  /** The price of what was added; with another base than the list's where one is given. */
+  price(baseMicroUsd?: MicroUsd): Price
+}
+
 /**
- * The price of delivered rows: values x price of a value x freshness x tier x owner's factor, rounded up once for each
- * station, and the base where anything costs anything. Rows of `free` stations (a buyer's own) cost nothing.
+ * Opens a price without rows. It is values x price of a value x freshness x tier x owner's factor, rounded up once for
+ * each station, and the base where anything costs anything. Rows of `free` stations (a buyer's own) cost nothing.
  */
+export const openTally = (list: PriceList, factor: OwnerFactor, free: ReadonlySet<string>): Tally => {
+  const exact = new Map<string, bigint>()
+  let count = 0
+  let values = 0
+  let sum = 0n
+  const costOf = (row: PricedRow): bigint =>
+    BigInt(row.values) *
+    list.valueMicroUsd *
+    BigInt(ageFactor(list, row.ageMs)) *
+    BigInt(tierFactor(list, row.score)) *
+    BigInt(free.has(row.station) ? 0 : factor(row.station))
+  const totalOf = (amount: MicroUsd, base: MicroUsd): MicroUsd => (amount === 0n ? 0n : base + amount)
+  return {
+    add: (row) => {
+      count++
+      values += row.values
+      const cost = costOf(row)
+      if (cost === 0n) return
+      const before = exact.get(row.station) ?? 0n
+      exact.set(row.station, before + cost)
+      sum += up(before + cost) - up(before)
+    },
+    totalWith: (rows, base = list.baseMicroUsd) => {
+      const more = new Map<string, bigint>()
+      for (const row of rows) {
+        const cost = costOf(row)
+        if (cost > 0n) more.set(row.station, (more.get(row.station) ?? 0n) + cost)
+      }
+      let total = sum
+      for (const [station, cost] of more) {
+        const before = exact.get(station) ?? 0n
+        total += up(before + cost) - up(before)
+      }
+      return totalOf(total, base)
+    },
+    price: (base = list.baseMicroUsd) => {
+      const byStation = new Map([...exact].map(([station, amount]) => [station, up(amount)] as const))
+      const totalMicroUsd = totalOf(sum, base)
+      return { totalMicroUsd, baseMicroUsd: totalMicroUsd - sum, rows: count, values, byStation }
+    },
+  }
+}
+
+/** The price of delivered rows, as a tally of them. */
 export const priceOf = (
   list: PriceList,
   rows: Iterable<PricedRow>,
   factor: OwnerFactor,
   free: ReadonlySet<string> = new Set(),
 ): Price => {
-  const exact = new Map<string, bigint>()
-  let count = 0
-  let values = 0
-  for (const row of rows) {
-    count++
-    values += row.values
-    const own = free.has(row.station) ? 0 : factor(row.station)
-    const cost =
-      BigInt(row.values) *
-      list.valueMicroUsd *
-      BigInt(ageFactor(list, row.ageMs)) *
-      BigInt(tierFactor(list, row.score)) *
-      BigInt(own)
-    if (cost > 0n) exact.set(row.station, (exact.get(row.station) ?? 0n) + cost)
-  }
-  const byStation = new Map([...exact].map(([station, amount]) => [station, up(amount)] as const))
-  const sum = [...byStation.values()].reduce((total, amount) => total + amount, 0n)
-  const baseMicroUsd = sum === 0n ? 0n : list.baseMicroUsd
-  return { totalMicroUsd: baseMicroUsd + sum, baseMicroUsd, rows: count, values, byStation }
+  const tally = openTally(list, factor, free)
+  for (const row of rows) tally.add(row)
+  return tally.price()
 }
 
 /** How much of what was paid each station's owner gets: the share of its part, rounded down; the rest is the hub's. */

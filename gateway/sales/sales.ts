@@ -5,6 +5,7 @@
 import type { Signer } from '../reading/cose.ts'
 import { openBodies } from './bodies.ts'
 import { type CardBook, openCardBook } from './cards.ts'
+import { openHolds } from './holds.ts'
 import { type Keys, openKeys } from './keys.ts'
 import { type Ledger, openLedger, openSalesDatabase } from './ledger.ts'
 import type { MicroUsd } from './money.ts'
@@ -12,6 +13,7 @@ import { type Orders, openOrders } from './orders.ts'
 import type { OwnerFactor, PriceList } from './price.ts'
 import { openRefunds } from './refunds.ts'
 import { creditOf, openSaleTable, type Sale } from './sale.ts'
+import { openTabs, type Tabs } from './tabs.ts'
 
 export type SalesOptions = {
   /** Path of the SQLite file. */
@@ -30,6 +32,7 @@ export type Sales = Disposable &
     readonly ledger: Ledger
     readonly keys: Keys
     readonly cards: CardBook
+    readonly tabs: Tabs
     /** Notes how much of a body its buyer has taken; what was not served at all is paid back. */
     served(sale: Sale, much: 'nothing' | 'some' | 'all'): void
     /** The sale of that query to that customer, if there is one: later pages of it are paid. */
@@ -42,7 +45,7 @@ export type Sales = Disposable &
     credit(request: string, rail: string, customer: string, amount: MicroUsd, memo: string): boolean
   }
 
-/** Opens the books. What was paid and not served when the hub died is paid back. */
+/** Opens the books. What was paid and not served when the hub died is paid back, and what was held is given back. */
 export const openSales = (options: SalesOptions): Sales => {
   const { prices, factor, nowMs } = options
   const database = openSalesDatabase(options.path)
@@ -54,6 +57,8 @@ export const openSales = (options: SalesOptions): Sales => {
   const refunds = openRefunds({ ledger, keys, table, bodies, nowMs })
   refunds.refundUnserved(Number.MAX_SAFE_INTEGER, 'the hub was stopped before this was served')
   const orders = openOrders({ ...options, ledger, keys, table, bodies, refunds })
+  const holds = openHolds(database, ledger, keys)
+  const tabs = openTabs({ ...options, database, ledger, holds, keys, table })
 
   return {
     ...orders,
@@ -62,6 +67,7 @@ export const openSales = (options: SalesOptions): Sales => {
     ledger,
     keys,
     cards,
+    tabs,
     served: (sale, much) => {
       if (much === 'nothing') refunds.refund(sale, 'nothing of it was taken')
       else table.note(sale.id, much === 'all' ? 'delivered' : 'partial')
@@ -84,6 +90,12 @@ export const openSales = (options: SalesOptions): Sales => {
           { account: creditOf(customer), amount },
         ],
       }).ok,
-    [Symbol.dispose]: () => database.close(),
+    [Symbol.dispose]: () => {
+      try {
+        tabs.closeAll()
+      } finally {
+        database.close()
+      }
+    },
   }
 }

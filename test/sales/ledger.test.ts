@@ -1,14 +1,9 @@
-import { join } from 'node:path'
-import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
 import { type AccountName, type Entry, openLedger, openSalesDatabase } from '#gateway/sales/ledger.ts'
-import { temporaryDirectory } from '#test/temporary.ts'
 
-const openOne = (path = ':memory:') => {
-  const database = openSalesDatabase(path)
-  onTestFinished(() => {
-    if (database.isOpen) database.close()
-  })
+const openOne = () => {
+  const database = openSalesDatabase(':memory:')
+  onTestFinished(() => database.close())
   return { database, ledger: openLedger(database) }
 }
 
@@ -58,55 +53,22 @@ test('a posting whose other work fails leaves nothing behind', () => {
   expect([...ledger.lines()]).toEqual([])
 })
 
-test('a hold is captured for what was delivered, and the rest goes back', () => {
-  const { ledger } = openOne()
-  give(ledger, 'one', 100n)
-  const hold = { id: 'h', account: 'customer:c', amount: 80n, ...at } as const
-  expect(ledger.hold(hold)).toEqual({ ok: true })
-  expect(ledger.hold(hold)).toEqual({ ok: false, reason: 'duplicate' })
-  expect(ledger.balance('customer:c')).toBe(20n)
-  expect(() => ledger.capture('h', [{ account: 'owner:s', amount: 81n }], at)).toThrow(RangeError)
-  expect(ledger.capture('h', [{ account: 'owner:s', amount: 30n }], at)).toEqual({ ok: true })
-  expect(ledger.capture('h', [{ account: 'owner:s', amount: 30n }], at)).toEqual({
-    ok: false,
-    reason: 'duplicate',
-  })
-  expect(ledger.release('h', at)).toEqual({ ok: false, reason: 'duplicate' })
-  expect([ledger.balance('customer:c'), ledger.balance('owner:s')]).toEqual([70n, 30n])
-  expect(ledger.openHolds(2)).toEqual([])
-  expect(ledger.audit()).toEqual(sound)
-})
-
-test('any order of credits, holds, captures, releases and restarts keeps the books sound', () => {
-  const path = join(temporaryDirectory(), 'sales.sqlite')
-  const step = fc.record({
-    what: fc.constantFrom('credit', 'hold', 'capture', 'release', 'reopen'),
-    name: fc.nat(5),
-    amount: fc.bigInt({ min: 1n, max: 50n }),
-  })
-  let run = 0
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      let { database, ledger } = openOne(path)
-      run++
-      for (const { what, name, amount } of steps) {
-        const id = `${run}-${name}`
-        if (what === 'credit') give(ledger, id, amount)
-        if (what === 'hold') ledger.hold({ id, account: 'customer:c', amount, ...at })
-        const there = ledger.holdOf(id)
-        if (what === 'capture' && there)
-          ledger.capture(id, [{ account: 'owner:s', amount: there.amount / 2n }], at)
-        if (what === 'release' && there) ledger.release(id, at)
-        if (what === 'reopen') {
-          database.close()
-          ;({ database, ledger } = openOne(path))
-        }
-      }
-      expect(ledger.audit()).toEqual(sound)
-      database.close()
-    }),
-    { numRuns: 25 },
-  )
+test('several postings and what belongs to them are made together, or not at all', () => {
+  const { database, ledger } = openOne()
+  const both = (last: bigint, kept: boolean) =>
+    ledger.together((post) => {
+      post({ ...at, request: 'a', kind: 'credit', entries: move('world:test', 'customer:c', 5n) })
+      post({ ...at, request: 'b', kind: 'sale', entries: move('customer:c', 'owner:s', last) })
+      database.exec("INSERT INTO account VALUES ('hub:note', 0)")
+      return kept
+    })
+  const names = () => ledger.accounts().map(({ account }) => account)
+  expect(both(6n, true)).toEqual({ ok: false, reason: 'insufficient', balance: 5n })
+  expect(both(5n, false)).toEqual({ ok: false, reason: 'undone' })
+  expect(names()).toEqual([])
+  expect(both(5n, true)).toEqual({ ok: true })
+  expect(names()).toEqual(['customer:c', 'hub:note', 'owner:s', 'world:test'])
+  expect(ledger.balance('owner:s')).toBe(5n)
 })
 
 test('the audit sees a balance and a posting that were changed behind its back', () => {

@@ -213,7 +213,7 @@ export const addAccount = (app: Api, { nowMs }: MarketDeps, till: Till): void =>
           kind,
           amountMicroUsd: Number(amount),
           memo,
-          ...(request.startsWith('sale:') || request.startsWith('refund:')
+          ...(/^(sale|capture|refund):/.test(request)
             ? { receipt: request.slice(request.indexOf(':') + 1) }
             : {}),
         })),
