@@ -35,12 +35,12 @@ export const problems = {
   'credit-exhausted': {
     status: 402,
     title: 'There is not enough credit',
-    help: 'Add credit to the account, or ask for less; nothing was charged.',
+    help: 'Add credit to the account, or ask for less; nothing was charged for this.',
   },
   'budget-exhausted': {
     status: 402,
     title: 'The budget of this key is used up',
-    help: 'Use another key of the account, or ask for less; nothing was charged.',
+    help: 'Use another key of the account, or ask for less; nothing was charged for this.',
   },
   'key-scope': {
     status: 403,

@@ -11,7 +11,9 @@ import type { Payer, Sale } from '../sales/sale.ts'
 import type { Sales } from '../sales/sales.ts'
 import { entityTag, isNotModified } from './api.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
+import { tabsOf } from './tab.ts'
 import { timeText } from './time.ts'
+import { budgetFault, creditFault, due as dueOf, keyFault, noKey } from './unpaid.ts'
 
 /** A card service and the book of its payments. */
 export type Cards = { readonly rail: CardRail; readonly book: CardBook }
@@ -81,15 +83,6 @@ const keyIn = (c: Context): string | undefined => {
   return authorization ?? c.req.header('x-api-key')?.slice(0, maxAuthorization)
 }
 
-const keyFaults = {
-  unknown: 'there is no such key',
-  expired: 'this key has expired',
-  revoked: 'this key was revoked',
-} as const
-
-const noKey = (detail: string): Problem =>
-  new Problem(fault('key-invalid', detail, { headers: { 'www-authenticate': 'Bearer realm="groundtruth"' } }))
-
 const chunkBytes = 64 * 1024
 
 const exposed = (amount: MicroUsd): string => `${amount}`
@@ -103,7 +96,7 @@ export const openTill = (parts: TillParts) => {
     const text = keyIn(c)
     if (text === undefined) return undefined
     const found = sales.keys.find(text, nowMs())
-    if (!found.ok) throw noKey(keyFaults[found.reason])
+    if (!found.ok) throw new Problem(keyFault(found.reason))
     return found.key
   }
 
@@ -123,7 +116,7 @@ export const openTill = (parts: TillParts) => {
 
   const withScope = (c: Context, scope: Scope): ApiKey => {
     const key = allowed(keyOf(c), scope)
-    if (key === undefined) throw noKey('this needs an API key')
+    if (key === undefined) throw new Problem(noKey('this needs an API key'))
     return key
   }
 
@@ -143,8 +136,7 @@ export const openTill = (parts: TillParts) => {
     amount: MicroUsd,
     offer?: { readonly jws: string; readonly expiresMs: number },
   ): PaymentDue => ({
-    priceMicroUsd: Number(amount),
-    priceUsd: usdText(amount),
+    ...dueOf(amount, usdText),
     ...(offer === undefined ? {} : { offer: offer.jws, offerExpires: timeText(offer.expiresMs) }),
   })
 
@@ -235,15 +227,9 @@ export const openTill = (parts: TillParts) => {
       case 'conflict':
         return fault('idempotency-conflict', 'it was used for another query before')
       case 'budget':
-        return fault('budget-exhausted', `this costs ${usdText(sold.price)} USD`, {
-          payment: due(sold.price),
-        })
+        return budgetFault(sold.price, usdText)
       case 'insufficient':
-        return fault(
-          'credit-exhausted',
-          `this costs ${usdText(sold.price)} USD, and there are ${usdText(sold.balance)}`,
-          { payment: { ...due(sold.price), balanceMicroUsd: Number(sold.balance) } },
-        )
+        return creditFault(sold.price, sold.balance, usdText)
     }
   }
 
@@ -299,6 +285,7 @@ export const openTill = (parts: TillParts) => {
     due,
     collect,
     balanceOf,
+    openTab: tabsOf(parts),
     /** SHA-256 of a query's canonical text. */
     queryHash: saleHash,
     /**

@@ -1,9 +1,10 @@
 /**
  * A hub that sells, without its sockets, as a process to be killed: real books on disk, the real API, and buyers that
- * sign up, get credit and buy. Each step is told on standard output before it is taken and after it has its answer.
+ * sign up, get credit, buy, and run up tabs. Each step is told on standard output before it is taken and after it has its answer.
  */
 import { createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
+import type { OpenTab, Statement } from '#gateway/market/tab.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { signerOf } from '#gateway/sign/key.ts'
@@ -24,7 +25,17 @@ export type Told =
       readonly digest: string
       readonly price: number
     }
+  | Delivered
+  | { readonly step: 'settled'; readonly receipt: string; readonly rows: number; readonly price: number }
   | { readonly step: 'done' }
+
+/** Rows about to be delivered on a tab: `text` is what is delivered of them. */
+export type Delivered = {
+  readonly step: 'delivers'
+  readonly tab: string
+  readonly rows: number
+  readonly text: string
+}
 
 /** An order that was placed, as it is placed again. */
 export type Wanted = {
@@ -47,10 +58,21 @@ export type SellerOptions = {
 
 export const creditMicroUsd = 5_000n
 
+const tabRow = (timeMs: number) => ({
+  station: stationA,
+  sensor: 's',
+  model: 'm',
+  time: new Date(timeMs).toISOString(),
+  values: { temperature: 20 },
+  quality: { score: 1, flags: [], rules: '1' },
+  proof: { status: 'pending', seq: 1, place: 0 } as const,
+})
+
 const tell = (told: Told): void => void writeSync(1, `${JSON.stringify(told)}\n`)
 
 const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): Promise<void> => {
   const hub = signerOf(pem, path)
+  const clock = { nowMs }
   const selling = openSelling({
     path,
     network: 'killtest',
@@ -58,7 +80,7 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
     prices: defaultPrices,
     factor: () => 1000,
     starterMicroUsd: creditMicroUsd,
-    nowMs: () => nowMs,
+    nowMs: () => clock.nowMs,
   })
   const { till } = selling
   const world = await openWorld({ till, hubKey: hub.publicKey })
@@ -84,6 +106,50 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
     })
   }
 
+  const tabs: { readonly name: string; readonly tab: OpenTab }[] = []
+  const settled = (statement: Statement | undefined): void => {
+    if (statement?.receipt == null) return
+    const { receipt, rows, priceMicroUsd: price } = statement
+    tell({ step: 'settled', receipt, rows, price })
+  }
+
+  /** Opens a tab, delivers something on one, lets a minute pass, or closes one. */
+  const runTab = (step: number): void => {
+    const name = `tab-${seed}-${step}`
+    if (tabs.length < 3) {
+      const found = till.sales.keys.find(pick(), clock.nowMs)
+      if (!found.ok) throw new Error(found.reason)
+      const opened = till.openTab({
+        name,
+        apiKey: found.key.id,
+        asked: name,
+        scopeOf: () => '',
+        afford: true,
+      })
+      if (opened.ok) tabs.push({ name, tab: opened.tab })
+      return
+    }
+    const one = tabs[Math.floor(random() * tabs.length)]!
+    const what = random()
+    if (what < 0.05) {
+      settled(one.tab.close())
+      tabs.splice(tabs.indexOf(one), 1)
+    } else if (what < 0.15) {
+      clock.nowMs += 60_000
+      settled(one.tab.settleWhenDue())
+    } else {
+      const rows = Array.from({ length: 1 + Math.floor(random() * 60) }, () => tabRow(clock.nowMs))
+      const text = `${one.name} ${step}\n`
+      tell({ step: 'delivers', tab: one.name, rows: rows.length, text })
+      const paid = one.tab.deliver(rows, text)
+      settled(paid.statement)
+      if (!paid.ok) {
+        settled(one.tab.close())
+        tabs.splice(tabs.indexOf(one), 1)
+      }
+    }
+  }
+
   tell({ step: 'ready' })
   for (const one of pending) await buy(one)
   for (let step = 0; step < steps; step++) {
@@ -98,13 +164,15 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
       known.push(key)
       tell({ step: 'signed-up', key })
     } else if (what < 0.25) {
-      const found = till.sales.keys.find(pick(), nowMs)
+      const found = till.sales.keys.find(pick(), clock.nowMs)
       if (!found.ok) throw new Error(found.reason)
       const { customer } = found.key
       const request = `credit:${seed}:${step}`
       tell({ step: 'credits', customer, request })
       till.sales.credit(request, 'manual', customer, creditMicroUsd, 'a test')
       tell({ step: 'credited', customer, request })
+    } else if (what < 0.65) {
+      runTab(step)
     } else {
       const station = random() < 0.5 ? stationA : stationB
       const fromMs = nowMs - 60_000 * (1 + Math.floor(random() * 59))

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +11,13 @@ import { verifyJws } from '#gateway/sales/jws.ts'
 import { openLedger, openSalesDatabase } from '#gateway/sales/ledger.ts'
 import { newPem, signerOf } from '#gateway/sign/key.ts'
 import { generator } from '#sim/random.ts'
-import { creditMicroUsd, type SellerOptions, type Told, type Wanted } from '#test/kill/seller.ts'
+import {
+  creditMicroUsd,
+  type Delivered,
+  type SellerOptions,
+  type Told,
+  type Wanted,
+} from '#test/kill/seller.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
 const kills = Number(process.env.SALES_KILLS ?? 40)
@@ -18,6 +25,7 @@ const seed = Number(process.env.SEED ?? Date.now() % 1e9)
 
 const seller = join(import.meta.dirname, '../kill/seller.ts')
 
+type Settled = Extract<Told, { step: 'settled' }>
 type Answer = Extract<Told, { step: 'bought' }>
 
 /** What the wire showed: what was told, whatever the books say. */
@@ -27,12 +35,16 @@ const newOracle = () => {
   const answers = new Map<string, Answer[]>()
   const asked = new Set<string>()
   const credited = new Set<string>()
+  const tabs = new Map<string, Delivered[]>()
+  const settled = new Map<string, Settled>()
   return {
     keys,
     orders,
     answers,
     asked,
     credited,
+    tabs,
+    settled,
     /** Orders that never had a whole answer. */
     pending: (): Wanted[] => [...orders.values()].filter(({ order }) => !answers.has(order)),
     note: (told: Told): void => {
@@ -41,8 +53,22 @@ const newOracle = () => {
       if (told.step === 'credits') asked.add(told.request)
       if (told.step === 'credited') credited.add(told.request)
       if (told.step === 'bought') answers.set(told.order, [...(answers.get(told.order) ?? []), told])
+      if (told.step === 'delivers') tabs.set(told.tab, [...(tabs.get(told.tab) ?? []), told])
+      if (told.step === 'settled') settled.set(told.receipt, told)
     },
   }
+}
+
+/** The deliveries of a tab, one after the other, whose texts a receipt binds; undefined where there are none such. */
+const boundBy = (response: Uint8Array, delivered: readonly Delivered[]): Delivered[] | undefined => {
+  for (let first = 0; first < delivered.length; first++) {
+    const hash = createHash('sha256')
+    for (let last = first; last < delivered.length; last++) {
+      hash.update(delivered[last]!.text)
+      if (hash.copy().digest().equals(response)) return delivered.slice(first, last + 1)
+    }
+  }
+  return undefined
 }
 
 /** Everything wrong with the books of a hub that was killed, against what was told; empty where they are sound. */
@@ -67,10 +93,23 @@ const wrongWith = (path: string, oracle: ReturnType<typeof newOracle>, hubKey: U
     if (request.startsWith('sale:') && !sales.has(request.slice(5)))
       wrong.push(`${request} was charged and not recorded`)
   const charged = new Map<string, bigint>()
+  const charge = (apiKey: string, amount: bigint): void =>
+    void charged.set(apiKey, (charged.get(apiKey) ?? 0n) + amount)
+  for (const request of requests)
+    if (request.startsWith('capture:') && !sales.has(request.slice(8)))
+      wrong.push(`${request} was charged and not recorded`)
+  for (const { api_key, amount } of database.prepare("SELECT * FROM hold WHERE state = 'open'").all())
+    charge(api_key as string, amount as bigint)
+  const bound = new Set<Delivered>()
   for (const [id, row] of sales) {
-    const paid = ledger.entriesOfRequest(`sale:${id}`)
-    const entry = paid.find(({ account }) => account === `customer:${row.customer}`)
-    if (entry?.amount !== -(row.price as bigint)) wrong.push(`sale ${id} was recorded and not charged`)
+    const ofTab = oracle.tabs.get(row.asked as string)
+    const moved = (request: string): bigint =>
+      ledger
+        .entriesOfRequest(`${request}:${id}`)
+        .filter(({ account }) => account === `customer:${row.customer}`)
+        .reduce((sum, { amount }) => sum + amount, 0n)
+    const paid = ofTab === undefined ? moved('sale') : moved('hold') + moved('capture')
+    if (paid !== -(row.price as bigint)) wrong.push(`sale ${id} was recorded and not charged`)
     if (requests.has(`refund:${id}`) !== (row.state === 'refunded'))
       wrong.push(`sale ${id} is ${row.state}, and its refund says otherwise`)
     const verified = verifySale(row.receipt as Uint8Array, 'killtest', hubKey)
@@ -78,8 +117,23 @@ const wrongWith = (path: string, oracle: ReturnType<typeof newOracle>, hubKey: U
       wrong.push(`sale ${id} has no sound receipt`)
     if (verifyJws('groundtruth-sale+jwt', row.jws as string, hubKey) === undefined)
       wrong.push(`sale ${id} has no sound JWS`)
-    const apiKey = row.api_key as string
-    if (row.state !== 'refunded') charged.set(apiKey, (charged.get(apiKey) ?? 0n) + (row.price as bigint))
+    if (row.state !== 'refunded') charge(row.api_key as string, row.price as bigint)
+    if (ofTab === undefined || !verified.ok) continue
+    const deliveries = boundBy(verified.sale.response, ofTab)
+    const rows = deliveries?.reduce((sum, one) => sum + one.rows, 0)
+    if (rows !== verified.sale.rows) wrong.push(`sale ${id} is of ${verified.sale.rows} rows that nobody got`)
+    const base = row.price !== BigInt(verified.sale.rows) * 10n
+    if (base && row.price !== 100n + BigInt(verified.sale.rows) * 10n)
+      wrong.push(`sale ${id} of ${verified.sale.rows} rows cost ${row.price}`)
+    for (const one of deliveries ?? []) {
+      if (bound.has(one)) wrong.push(`${one.text} was charged twice`)
+      bound.add(one)
+    }
+  }
+  for (const [receipt, { rows, price }] of oracle.settled) {
+    const row = sales.get(receipt)
+    if (row?.price !== BigInt(price) || row.delivered_rows !== BigInt(rows))
+      wrong.push(`${receipt} was settled and is not recorded`)
   }
   for (const { id, spent } of database.prepare('SELECT id, spent FROM api_key').all())
     if ((charged.get(id as string) ?? 0n) !== spent)
@@ -94,7 +148,9 @@ const wrongWith = (path: string, oracle: ReturnType<typeof newOracle>, hubKey: U
   for (const request of requests)
     if (request.startsWith('credit:') && !oracle.asked.has(request))
       wrong.push(`${request} came from nowhere`)
-  const standing = [...sales.values()].filter(({ state }) => state !== 'refunded').length
+  const standing = [...sales.values()].filter(
+    ({ state, asked }) => state !== 'refunded' && !oracle.tabs.has(asked as string),
+  ).length
   if (standing > oracle.orders.size) wrong.push(`${oracle.orders.size} orders are ${standing} sales`)
   database.close()
   return wrong
@@ -157,7 +213,8 @@ test(`a hub that sells, killed ${kills} times, charges for what it recorded, and
   // With every order placed again, each stands once, and what is left is what was given less what stands.
   const database = new DatabaseSync(path, { readBigInts: true })
   const one = (sql: string): bigint => Object.values(database.prepare(sql).get()!)[0] as bigint
-  const standing = one("SELECT count(*) FROM sale WHERE state <> 'refunded'")
+  const standing = one("SELECT count(*) FROM sale WHERE state <> 'refunded' AND asked NOT LIKE 'tab-%'")
+  expect(one("SELECT count(*) FROM hold WHERE state = 'open'")).toBe(0n)
   expect(Number(standing)).toBe(oracle.answers.size)
   const given = one(
     "SELECT coalesce(sum(amount), 0) FROM entry WHERE account LIKE 'customer:%' AND amount > 0 AND posting IN (SELECT id FROM posting WHERE kind = 'credit')",
@@ -166,8 +223,10 @@ test(`a hub that sells, killed ${kills} times, charges for what it recorded, and
   const spent = one("SELECT coalesce(sum(price), 0) FROM sale WHERE state <> 'refunded'")
   expect(one("SELECT sum(balance) FROM account WHERE name LIKE 'customer:%'")).toBe(given - spent)
   expect(oracle.answers.size).toBeGreaterThan(kills)
+  expect(oracle.settled.size).toBeGreaterThan(kills)
+  const givenBack = one("SELECT count(*) FROM posting WHERE kind = 'release'")
   console.info(
-    `${kills} kills: ${oracle.orders.size} orders, ${standing} sales, ${one("SELECT count(*) FROM sale WHERE state = 'refunded'")} paid back`,
+    `${kills} kills: ${oracle.tabs.size} tabs, ${oracle.settled.size} settled segments, ${givenBack} holds given back; ${oracle.orders.size} orders, ${standing} sales, ${one("SELECT count(*) FROM sale WHERE state = 'refunded'")} paid back`,
   )
 
   // The controls: one entry, one sale and one credit that are gone must show, or all of the above means nothing.
@@ -186,6 +245,9 @@ test(`a hub that sells, killed ${kills} times, charges for what it recorded, and
     'DELETE FROM sale WHERE id = (SELECT max(id) FROM sale)',
     "UPDATE sale SET receipt = x'00' WHERE id = (SELECT max(id) FROM sale)",
     'UPDATE api_key SET spent = spent + 1',
+    "DELETE FROM sale WHERE id = (SELECT max(id) FROM sale WHERE asked LIKE 'tab-%')",
+    "UPDATE sale SET price = price + 10 WHERE id = (SELECT max(id) FROM sale WHERE asked LIKE 'tab-%')",
+    "UPDATE hold SET state = 'open' WHERE id = (SELECT max(id) FROM hold)",
   ])
     expect(without(sql), sql).not.toEqual([])
   database.close()

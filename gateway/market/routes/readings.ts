@@ -23,6 +23,7 @@ import type { Gate } from '../gate.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
 import { whereOf } from '../place.ts'
+import { pricedRow } from '../priced.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import {
   type Answer,
@@ -79,15 +80,8 @@ function* tagParts(version: string, format: Format, answer: Answer, context: For
       : JSON.stringify(row)
 }
 
-/** Rows as their price sees them. */
-function* pricedRows(answer: Answer, nowMs: number): Generator<PricedRow> {
-  for (const row of answer.rows) {
-    const { station, time } = row
-    const values = Object.values(row.values).filter((value) => value !== null).length
-    const ageMs = nowMs - Date.parse(time)
-    yield 'quality' in row ? { station, values, ageMs, score: row.quality.score } : { station, values, ageMs }
-  }
-}
+const pricedRows = (answer: Answer, nowMs: number): PricedRow[] =>
+  answer.rows.map((row) => pricedRow(row, nowMs))
 
 // What one sale can hold in all its pages; more is for a shorter time, or for one station.
 const maxPaidRows = 100_000
@@ -110,7 +104,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
 
   const runPriced: RunPriced = async (plan, own, { priceOf }) => {
     const answer = await gate(() => run(plan, sources))
-    const rows = [...pricedRows(answer, nowMs())]
+    const rows = pricedRows(answer, nowMs())
     let next = nextPlan(plan, answer)
     while (next !== undefined) {
       const page = { ...next, limit: maxRows }
