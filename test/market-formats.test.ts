@@ -2,14 +2,17 @@ import { setImmediate } from 'node:timers/promises'
 import { decode } from 'cborg'
 import fc from 'fast-check'
 import { latLngToCell } from 'h3-js'
+import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf, bytesOf, chunksOf } from '#gateway/market/body.ts'
 import { formats } from '#gateway/market/formats/all.ts'
 import { cbor } from '#gateway/market/formats/cbor.ts'
 import { contextOf } from '#gateway/market/formats/context.ts'
+import { parquet } from '#gateway/market/formats/parquet.ts'
 import { outlineOf } from '#gateway/market/outline.ts'
 import { orProblem } from '#gateway/market/problem.ts'
 import { nextPlan, planReadings, run } from '#gateway/market/query.ts'
+import type { ReadingRow } from '#gateway/market/row.ts'
 import { type Answered, openChecked } from './market-schema.ts'
 import {
   anHour,
@@ -202,6 +205,170 @@ describe('GeoJSON', () => {
   })
 })
 
+/** A Parquet file as its reader sees it; whole numbers of 64 bits as numbers, and no fields that are null. */
+const readParquet = async (bytes: Uint8Array) => {
+  const file = new Uint8Array(bytes).buffer
+  const metadata = parquetMetadata(file)
+  const rows = await parquetReadObjects({ file })
+  return {
+    rows: rows.map((row) =>
+      Object.fromEntries(
+        Object.entries(row).flatMap(([name, value]) =>
+          value === null ? [] : [[name, typeof value === 'bigint' ? Number(value) : value]],
+        ),
+      ),
+    ),
+    schema: metadata.schema
+      .slice(1)
+      .map((one) => [one.name, one.type, one.repetition_type, one.logical_type]),
+    members: Object.fromEntries((metadata.key_value_metadata ?? []).map(({ key, value }) => [key, value])),
+    groups: metadata.row_groups,
+  }
+}
+
+const withoutNull = (fields: object): object =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
+
+const string = { type: 'STRING' }
+const timestamp = { type: 'TIMESTAMP', isAdjustedToUTC: true, unit: 'MILLIS' }
+
+describe('Parquet', () => {
+  test.each(questions)(
+    'has the rows of GeoJSON and CSV, typed, and the members of JSON: %s',
+    async (question) => {
+      const {
+        features,
+        type: _,
+        ...members
+      } = (await ask(inFormat(question, 'geojson'))).json as {
+        features: Feature[]
+        type: string
+      }
+      const { response, bytes } = await ask(inFormat(question, 'parquet'))
+      expect(response.headers.get('content-type')).toBe('application/vnd.apache.parquet')
+      const file = await readParquet(bytes)
+      expect(file.members).toEqual(withoutNull(members))
+      expect(file.rows).toEqual(
+        features.map(({ properties }) => ({
+          ...withoutNull(properties),
+          time: new Date(properties.time as string),
+        })),
+      )
+      const [header] = (await ask(inFormat(question, 'csv'))).text.split('\r\n')
+      expect(file.schema.map(([name]) => name)).toEqual(header!.split(','))
+    },
+  )
+
+  test('says which type each column has, and which may be null', async () => {
+    const readings = await readParquet((await ask(inFormat(questions[0]!, 'parquet'))).bytes)
+    expect(readings.schema).toEqual([
+      ['time', 'INT64', 'REQUIRED', timestamp],
+      ['station', 'BYTE_ARRAY', 'REQUIRED', string],
+      ['sensor', 'BYTE_ARRAY', 'REQUIRED', string],
+      ['model', 'BYTE_ARRAY', 'REQUIRED', string],
+      ['temperature', 'DOUBLE', 'OPTIONAL', undefined],
+      ['humidity', 'DOUBLE', 'OPTIONAL', undefined],
+      ['pm2_5', 'DOUBLE', 'OPTIONAL', undefined],
+      ['absent', 'BYTE_ARRAY', 'OPTIONAL', string],
+      ['score', 'DOUBLE', 'REQUIRED', undefined],
+      ['flags', 'BYTE_ARRAY', 'OPTIONAL', string],
+      ['rules', 'BYTE_ARRAY', 'REQUIRED', string],
+      ['seq', 'INT64', 'REQUIRED', undefined],
+      ['place', 'INT64', 'REQUIRED', undefined],
+      ['batch', 'INT64', 'OPTIONAL', undefined],
+      ['status', 'BYTE_ARRAY', 'REQUIRED', string],
+    ])
+    const buckets = await readParquet((await ask(inFormat(questions[2]!, 'parquet'))).bytes)
+    expect(buckets.schema.map(([name, type]) => `${name} ${type}`)).toEqual([
+      'time INT64',
+      'station BYTE_ARRAY',
+      'sensor BYTE_ARRAY',
+      'temperature DOUBLE',
+      'humidity DOUBLE',
+      'pm2_5 DOUBLE',
+      'temperature_count INT64',
+      'humidity_count INT64',
+      'pm2_5_count INT64',
+    ])
+  })
+
+  test('keeps every number and every text exactly', async () => {
+    const fields = fc.record({
+      values: fc.dictionary(
+        fc.constantFrom('temperature', 'humidity'),
+        fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })),
+      ),
+      seq: fc.maxSafeNat(),
+      batch: fc.option(fc.maxSafeNat(), { nil: undefined }),
+      flags: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { maxLength: 2 }),
+      timeMs: fc.integer({ min: 0, max: 8.64e15 }),
+    })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fields, { maxLength: 50 }),
+        fc.integer({ min: 1, max: 200 }),
+        async (some, times) => {
+          const all = Array.from({ length: times }, () => some).flat()
+          const rows = all.map(
+            ({ values, seq, batch, flags, timeMs }): ReadingRow => ({
+              station: 's',
+              sensor: 's',
+              model: 'm',
+              time: new Date(timeMs).toISOString(),
+              values,
+              quality: { score: 1, flags, rules: '1' },
+              proof: { seq, place: 0, status: 'final', ...(batch === undefined ? {} : { batch }) },
+            }),
+          )
+          const context = { columns: ['temperature', 'humidity'], cellOf: () => undefined }
+          const file = await readParquet(await bytesOf(parquet.render([{ kind: 'latest', rows }], context)))
+          expect(file.rows).toEqual(
+            all.map(({ values, seq, batch, flags, timeMs }) => ({
+              time: new Date(timeMs),
+              station: 's',
+              sensor: 's',
+              model: 'm',
+              ...withoutNull(values),
+              score: 1,
+              ...(flags.length > 0 ? { flags: flags.join(' ') } : {}),
+              rules: '1',
+              seq,
+              place: 0,
+              ...(batch === undefined ? {} : { batch }),
+              status: 'final',
+            })),
+          )
+        },
+      ),
+      { numRuns: 30 },
+    )
+  })
+
+  test('of the largest page comes in groups of rows, compressed, with words from a dictionary, and not again by gzip', async () => {
+    const [first] = anHour()
+    const many = Array.from({ length: 10_001 }, (_, at) => ({
+      ...first!,
+      timeMs: nowMs - 4_000_000 + at * 300,
+      seq: at + 1,
+    }))
+    await using large = await openWorld({}, many)
+    const response = await large.api.request('/v1/readings?from=-2h&format=parquet&limit=10000', {
+      headers: { 'accept-encoding': 'gzip' },
+    })
+    expect(response.headers.get('content-encoding')).toBeNull()
+    const { rows, groups, members } = await readParquet(new Uint8Array(await response.arrayBuffer()))
+    expect(rows.map(({ seq }) => seq)).toEqual(many.slice(0, 10_000).map(({ seq }) => seq))
+    expect(response.headers.get('link')).toContain(encodeURIComponent(members.next!))
+    expect(groups.map(({ num_rows }) => num_rows)).toEqual([5000n, 5000n])
+    const chunks = groups.flatMap(({ columns }) => columns.map(({ meta_data }) => meta_data!))
+    expect(new Set(chunks.map(({ codec }) => codec))).toEqual(new Set(['SNAPPY']))
+    for (const word of ['station', 'sensor', 'model', 'status'])
+      expect(chunks.find(({ path_in_schema }) => path_in_schema[0] === word)!.encodings).toContain(
+        'RLE_DICTIONARY',
+      )
+  })
+})
+
 describe('every format', () => {
   test.each(formats.map((format) => [format.name, format] as const))(
     '%s gives pages that are read one by one as one answer',
@@ -241,17 +408,20 @@ describe('every format', () => {
 })
 
 describe('every format of bytes', () => {
-  test('has an entity tag of its own, gives 304 for it, and a head without a body', async () => {
-    const question = inFormat(`/v1/readings?${closedHour}`, 'cbor')
-    const { response } = await ask(question)
-    const tag = response.headers.get('etag')!
-    expect(tag).not.toBe((await ask(`/v1/readings?${closedHour}`)).response.headers.get('etag'))
-    const again = await ask(question, { headers: { 'if-none-match': tag } })
-    expect([again.response.status, again.bytes.length]).toEqual([304, 0])
-    const head = await ask(question, { method: 'HEAD' })
-    expect([head.response.status, head.bytes.length]).toEqual([200, 0])
-    expect(head.response.headers.get('content-type')).toBe('application/cbor')
-  })
+  test.each(formats.filter(({ isText }) => !isText).map(({ name, mediaType }) => [name, mediaType]))(
+    '%s has an entity tag of its own, gives 304 for it, and a head without a body',
+    async (name, mediaType) => {
+      const question = inFormat(`/v1/readings?${closedHour}`, name)
+      const { response } = await ask(question)
+      const tag = response.headers.get('etag')!
+      expect(tag).not.toBe((await ask(`/v1/readings?${closedHour}`)).response.headers.get('etag'))
+      const again = await ask(question, { headers: { 'if-none-match': tag } })
+      expect([again.response.status, again.bytes.length]).toEqual([304, 0])
+      const head = await ask(question, { method: 'HEAD' })
+      expect([head.response.status, head.bytes.length]).toEqual([200, 0])
+      expect(head.response.headers.get('content-type')).toBe(mediaType)
+    },
+  )
 
   test('is streamed where it is long', async () => {
     const many = Array.from({ length: 4000 }, (_, at) => ({

@@ -80,7 +80,7 @@ export const createApi = (deps: MarketDeps): Api => {
   app.use(meterRequests(deps.metrics, deps.version, deps.evidence))
   app.use(
     compress({
-      contentTypeFilter: /^(text\/(?!event-stream)|application\/(.*\+)?json|application\/x-ndjson)/,
+      contentTypeFilter: /^(text\/(?!event-stream)|application\/((.*\+)?json|x-ndjson|cbor))/,
     }),
   )
   app.use(
