@@ -230,7 +230,8 @@ export const parameters = {
       type: 'number',
       minimum: 0,
       maximum: 1,
-      description: 'Only readings with at least this score; the others cost nothing.',
+      description:
+        'Only readings with at least this score, in intervals ("every") too; the others cost nothing.',
     },
   ),
   limit: limitUpTo(maxRows, defaultRows),

@@ -5,14 +5,15 @@
 import type { z } from '@hono/zod-openapi'
 import type { Anchors } from '../anchor/anchor.ts'
 import { quantities } from '../reading/quantity.ts'
-import type { Bucket, Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
+import type { Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
 import type { StationsFound } from './area.ts'
 import { decodeCursor, encodeCursor, saleInCursor } from './cursor.ts'
+import { runIntervals } from './intervals.ts'
 import { defaultRows, parameters, queryOf } from './parameters.ts'
 import { whereOf } from './place.ts'
-import { type Fault, fault } from './problem.ts'
+import { type Fault, fault, Problem } from './problem.ts'
 import { proofsOf } from './proof.ts'
-import { type BucketRow, bucketRows, type ReadingRow, readingRow } from './row.ts'
+import { type BucketRow, type ReadingRow, readingRow } from './row.ts'
 import { durationText, resolveTime, type TimeRef, timeText } from './time.ts'
 
 const { stations: station, bbox, h3, near, sensor, quantity } = parameters
@@ -45,9 +46,6 @@ const defaultSpanMs = 3_600_000
 // What one query may touch: a year and a leap day of readings, or 20,000 intervals in time.
 const maxSpanMs = 366 * 86_400_000
 const maxIntervals = 20_000
-
-// Buckets that one answer reads at most; a row holds as many as a sensor has quantities.
-const maxBuckets = 20_000
 
 // Small enough that others are served between two pages of a large answer.
 const storePage = 1000
@@ -112,8 +110,6 @@ export const planReadings = (
 ): { readonly ok: true; readonly plan: Plan } | Fault => {
   if (query.fn !== undefined && query.every === undefined)
     return invalid('fn', 'needs "every": the interval whose values it turns into one')
-  if (query.min_quality !== undefined && query.every !== undefined)
-    return invalid('min_quality', 'is for single readings; leave "every" out')
   const rollup = query.every === undefined ? undefined : { everyMs: query.every, fn: query.fn ?? 'mean' }
   const text = JSON.stringify([
     query.station ?? null,
@@ -231,44 +227,14 @@ const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Ans
   return { kind: 'readings', rows, ...spanOf(plan, more ? after : undefined) }
 }
 
-// Behind every quantity of a row: no code is higher.
-const afterAllQuantities = Math.max(...quantities.map(({ code }) => code)) + 1
-
-const isSameRow = (a: Bucket, b: Bucket): boolean =>
-  a.timeMs === b.timeMs && a.station === b.station && a.sensor === b.sensor
-
-/** Leading buckets that fill at most `limit` whole rows; the last row counts as whole only if `ended`. */
-const wholeRows = (buckets: readonly Bucket[], limit: number, ended: boolean): number => {
-  let rows = 0
-  let lastRowAt = 0
-  for (let at = 0; at < buckets.length; at++) {
-    if (at > 0 && isSameRow(buckets[at - 1]!, buckets[at]!)) continue
-    lastRowAt = at
-    if (++rows > limit) return at
-  }
-  return ended ? buckets.length : lastRowAt
-}
-
 const runRollup = async (
   plan: Plan,
-  { everyMs, fn }: NonNullable<Plan['rollup']>,
+  rollup: NonNullable<Plan['rollup']>,
   { store }: Sources,
 ): Promise<Answer> => {
-  const after = plan.after && { ...plan.after, quantity: afterAllQuantities }
-  const perRow = plan.selection.quantities?.length ?? quantities.length
-  const asked = Math.min(maxBuckets, (plan.limit + 1) * perRow)
-  const buckets = await store.rollup(plan.selection, everyMs, fn, asked, after)
-  const ended = buckets.length < asked
-  const whole = wholeRows(buckets, plan.limit, ended)
-  const last = buckets[whole - 1]
-  const more = !ended || whole < buckets.length
-  return {
-    kind: 'buckets',
-    rows: bucketRows(buckets.slice(0, whole), fn),
-    everyMs,
-    fn,
-    ...spanOf(plan, more && last !== undefined ? { ...last, seq: 0, place: 0 } : undefined),
-  }
+  const page = await runIntervals(plan, rollup, store)
+  if (!page.ok) throw new Problem(tooLarge('min_quality', page.detail))
+  return { kind: 'buckets', rows: page.rows, ...rollup, ...spanOf(plan, page.last) }
 }
 
 /** The plan of the page behind an answer; undefined on the last. */
@@ -278,7 +244,7 @@ export const nextPlan = (plan: Plan, answer: Answer): Plan | undefined => {
   return cursor && { ...plan, after: cursor.after }
 }
 
-/** Runs a plan. Throws StoreUnavailable where the store cannot answer now. */
+/** Runs a plan. Throws StoreUnavailable where the store cannot answer now, and Problem where it would touch too much. */
 export const run = (plan: Plan, sources: Sources): Promise<Answer> =>
   plan.rollup === undefined ? runReadings(plan, sources) : runRollup(plan, plan.rollup, sources)
 

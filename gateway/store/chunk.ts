@@ -35,6 +35,8 @@ export type Chunk = {
   readonly timeMs: Float64Array
   readonly seq: Float64Array
   readonly place: Float64Array
+  /** Thousandths. */
+  readonly score: Float64Array
   /** Quantity codes that occur, ascending. */
   readonly codes: readonly number[]
   /** Which readings name the quantity, and its values where state is 1; undefined for a code that does not occur. */
@@ -227,5 +229,5 @@ export const decodeChunk = (body: Uint8Array, hourMs: number): Chunk => {
     }
   }
 
-  return { count, timeMs, seq, place, codes, column, reading }
+  return { count, timeMs, seq, place, score, codes, column, reading }
 }

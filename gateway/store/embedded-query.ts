@@ -2,7 +2,7 @@
 import { type Chunk, eachTotal, hasValue, isNamed } from './chunk.ts'
 import { openBuckets } from './embedded-buckets.ts'
 import { readHour, readOne } from './embedded-hour.ts'
-import { eachRowValue, rowReading } from './embedded-row.ts'
+import { eachRowValue, rowReading, rowScore } from './embedded-row.ts'
 import { hourMs, type SensorRow, type Tables } from './embedded-tables.ts'
 import { isLater, type Mark, parseNewest } from './embedded-write.ts'
 import { addTally, addValue, bucketsAfter, type Tally } from './rollup.ts'
@@ -97,8 +97,9 @@ const partsOf = (
   return [...parts.values()]
 }
 
-// The process serves others between so many sensor-hours.
+// The process serves others between so many sensor-hours: of totals, and of readings that have to be unpacked.
 const partsPerTurn = 2_000
+const unpackedPerTurn = 100
 
 /** The hours of a span that hold something, in order, with the sensors that have it. */
 async function* hoursOf(
@@ -107,6 +108,7 @@ async function* hoursOf(
   fromMs: number,
   toMs: number,
   order: Order = 'ascending',
+  perTurn = partsPerTurn,
 ) {
   const byId = new Map(sensors.map((sensor) => [sensor.id, sensor]))
   let sinceTurn = 0
@@ -118,7 +120,7 @@ async function* hoursOf(
     yield { hour, parts }
     from = hour + ways[order].step
     sinceTurn += parts.length
-    if (sinceTurn < partsPerTurn) continue
+    if (sinceTurn < perTurn) continue
     sinceTurn = 0
     await new Promise((resolve) => setImmediate(resolve))
   }
@@ -208,7 +210,7 @@ const tallyHour = (
   tables: Tables,
   { sensor: { id }, hasRows }: Part,
   hour: number,
-  { codes, fromMs, toMs }: CheckedSelection,
+  { codes, fromMs, toMs, minScore }: CheckedSelection,
   tallyOf: (timeMs: number, code: number) => Tally | undefined,
 ) => {
   const { chunk, rows, replaced } = readHour(tables, hour, id, hasRows)
@@ -216,9 +218,11 @@ const tallyHour = (
     const tally = tallyOf(timeMs, code)
     if (tally) addValue(tally, scaled)
   }
+  const isGood = (thousandths: number) => minScore === undefined || thousandths / 1000 >= minScore
   for (const { ms, body } of rows) {
     const timeMs = hour * hourMs + ms
     if (timeMs < fromMs || timeMs >= toMs) continue
+    if (minScore !== undefined && !isGood(rowScore(body))) continue
     eachRowValue(body, (code, scaled) => {
       if (typeof scaled === 'number' && (!codes || codes.has(code))) add(timeMs, code, scaled)
     })
@@ -229,8 +233,8 @@ const tallyHour = (
     const column = chunk.column(code)!
     for (let at = 0; at < chunk.count; at++) {
       const timeMs = chunk.timeMs[at]!
-      if (timeMs >= fromMs && timeMs < toMs && hasValue(column, at) && !replaced.has(at))
-        add(timeMs, code, column.scaled[at]!)
+      if (timeMs < fromMs || timeMs >= toMs || replaced.has(at) || !isGood(chunk.score[at]!)) continue
+      if (hasValue(column, at)) add(timeMs, code, column.scaled[at]!)
     }
   }
 }
@@ -246,10 +250,11 @@ export const queryRollup = async (
 ): Promise<Bucket[]> => {
   const { fromMs: firstMs, isAfter } = bucketsAfter(after, everyMs)
   const within = { ...selection, fromMs: Math.max(selection.fromMs, firstMs) }
-  const { codes, fromMs, toMs } = within
+  const { codes, fromMs, toMs, minScore } = within
   const sensors = matchedSensors(tables, within)
   const buckets = openBuckets(sensors, fn, limit, isAfter)
-  for await (const { hour, parts } of hoursOf(tables, sensors, fromMs, toMs)) {
+  const perTurn = minScore === undefined ? partsPerTurn : unpackedPerTurn
+  for await (const { hour, parts } of hoursOf(tables, sensors, fromMs, toMs, 'ascending', perTurn)) {
     const startMs = hour * hourMs
     const bucketMs = Math.floor(startMs / everyMs) * everyMs
     buckets.finishBefore(bucketMs)
@@ -258,7 +263,8 @@ export const queryRollup = async (
     const whole = fromMs <= startMs && startMs + hourMs <= toMs && startMs + hourMs <= bucketMs + everyMs
     for (const part of parts) {
       const { rank } = part.sensor
-      if (whole && part.totals && !part.hasRows)
+      // Totals know no scores.
+      if (whole && part.totals && !part.hasRows && minScore === undefined)
         eachTotal(part.totals, (code, total) => {
           if (codes && !codes.has(code)) return
           const tally = buckets.tally(bucketMs, rank, code)

@@ -29,6 +29,9 @@ export const eachRowValue = (
     give(parsed[at] as number, parsed[at + 1] as number | Absence)
 }
 
+/** A row's score in thousandths. */
+export const rowScore = (body: string): number => (JSON.parse(body) as Body)[1]
+
 /** The reading of a row in the hour that begins at `startMs`; only the values of `wanted` where given. */
 export const rowReading = (
   { ms, seq, place, body }: Row,

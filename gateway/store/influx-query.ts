@@ -35,7 +35,7 @@ type Where = { readonly text: string; readonly placeholders: Placeholders }
 
 /** Ids and times as bind parameters; a lower and an upper time always, as grouping by time otherwise ends at `now()`. */
 const whereOf = (
-  { stations, sensor, codes, fromMs, toMs }: CheckedSelection,
+  { stations, sensor, codes, fromMs, toMs, minScore }: CheckedSelection,
   which: 'values' | 'named' = 'named',
 ): Where => {
   const stationText =
@@ -43,14 +43,16 @@ const whereOf = (
       ? ''
       : ` AND (${stations.map((_, at) => `"station" = $station_${at}`).join(' OR ')})`
   const sensorText = sensor === undefined ? '' : ' AND "sensor" = $sensor'
+  const scoreText = minScore === undefined ? '' : ' AND "score" >= $score'
   return {
-    text: `WHERE time >= $from AND time < $to${stationText}${sensorText}${quantityCondition(codes, which)}`,
+    text: `WHERE time >= $from AND time < $to${stationText}${sensorText}${scoreText}${quantityCondition(codes, which)}`,
     placeholders: {
       // Milliseconds of 13 digits, so the product prints with all digits right although it is beyond 2^53.
       from: fromMs * 1e6,
       to: toMs * 1e6,
       ...Object.fromEntries((stations ?? []).map((station, at) => [`station_${at}`, station])),
       ...(sensor === undefined ? {} : { sensor }),
+      ...(minScore === undefined ? {} : { score: minScore }),
     },
   }
 }

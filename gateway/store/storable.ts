@@ -1,7 +1,7 @@
 /** What every store accepts and in which order it answers, so that all of them agree to the last digit. */
 import { quantities, quantityCoded } from '../reading/quantity.ts'
 import { idPattern } from '../reading/reading.ts'
-import { type Order, type Position, type Selection, type StoredReading, stationsMax } from './store.ts'
+import { type Order, type Position, type ScoredSelection, type StoredReading, stationsMax } from './store.ts'
 
 /** Newest time a store keeps, UTC ms: InfluxDB's nanoseconds end in April 2262. */
 export const timeMaxMs = Date.UTC(2262, 0, 1) - 1
@@ -102,11 +102,19 @@ export type CheckedSelection = {
   readonly codes: ReadonlySet<number> | undefined
   readonly fromMs: number
   readonly toMs: number
+  /** Only for rollups; undefined where every reading counts. */
+  readonly minScore?: number
 }
 
 const checkedTime = (name: string, value: number) => {
   if (Number.isNaN(value)) throw new RangeError(`${name} is not a number`)
   return Math.min(Math.max(Math.ceil(value), 0), timeMaxMs + 1)
+}
+
+const checkedScore = (minScore: number | undefined): { readonly minScore?: number } => {
+  if (minScore === undefined || minScore === 0) return {}
+  if (minScore > 0 && minScore <= 1) return { minScore }
+  throw new RangeError(`minScore is a number from 0 to 1, not ${minScore}`)
 }
 
 const checkedStations = (given: readonly string[]): string[] => {
@@ -117,9 +125,9 @@ const checkedStations = (given: readonly string[]): string[] => {
 
 /**
  * The selection, or undefined where nothing can match: no station or sensor id in form, no known quantity, an empty span.
- * Throws RangeError for too many stations and for times that are no numbers.
+ * Throws RangeError for too many stations, a score out of range, and times that are no numbers.
  */
-export const checkSelection = (selection: Selection): CheckedSelection | undefined => {
+export const checkSelection = (selection: ScoredSelection): CheckedSelection | undefined => {
   const { sensor, quantities } = selection
   const stations = selection.stations && checkedStations(selection.stations)
   if (stations?.length === 0) return undefined
@@ -132,7 +140,8 @@ export const checkSelection = (selection: Selection): CheckedSelection | undefin
   if (codes?.size === 0) return undefined
   const fromMs = checkedTime('fromMs', selection.fromMs)
   const toMs = checkedTime('toMs', selection.toMs)
-  return fromMs < toMs ? { stations, sensor, codes, fromMs, toMs } : undefined
+  const score = checkedScore(selection.minScore)
+  return fromMs < toMs ? { stations, sensor, codes, fromMs, toMs, ...score } : undefined
 }
 
 /** Most readings or buckets in one answer: it is held in memory whole. */

@@ -40,6 +40,9 @@ export type Selection = {
   readonly toMs: number
 }
 
+/** Readings scored below `minScore` (0..1) are left out. */
+export type ScoredSelection = Selection & { readonly minScore?: number }
+
 /** Most stations that one selection names: each is looked up by itself. */
 export const stationsMax = 100
 
@@ -83,10 +86,11 @@ export type Store = AsyncDisposable & {
   readings(selection: Selection, limit: number, after?: Position, order?: Order): Promise<StoredReading[]>
   /**
    * Buckets in order of time, station, sensor, quantity; absent values count in none; at most `limit`. `after` goes on
-   * behind a page: behind its last bucket, or, where it is a number, behind all buckets of that time.
+   * behind a page: behind its last bucket, or, where it is a number, behind all buckets of that time. With `minScore` each
+   * reading of the span is looked at, where otherwise sums kept before may do.
    */
   rollup(
-    selection: Selection,
+    selection: ScoredSelection,
     everyMs: number,
     fn: RollupFunction,
     limit: number,

@@ -1,7 +1,14 @@
 /** Data for tests of stores, and the answers a store must give, computed the plainest way. */
 import { fromScaled, quantity, quantityCoded } from '#gateway/reading/quantity.ts'
 import type { Value } from '#gateway/reading/reading.ts'
-import type { Bucket, Position, RollupFunction, Selection, StoredReading } from '#gateway/store/store.ts'
+import type {
+  Bucket,
+  Position,
+  RollupFunction,
+  ScoredSelection,
+  Selection,
+  StoredReading,
+} from '#gateway/store/store.ts'
 
 /** 2026-01-05T00:00Z, a whole hour. */
 export const startMs = Date.UTC(2026, 0, 5)
@@ -111,12 +118,15 @@ const naiveValue = (fn: RollupFunction, code: number, scaled: readonly number[])
 /** All buckets of a selection, in order. */
 export const naiveRollup = (
   readings: readonly StoredReading[],
-  selection: Selection,
+  selection: ScoredSelection,
   everyMs: number,
   fn: RollupFunction,
 ): Bucket[] => {
   const groups = new Map<string, { bucket: Omit<Bucket, 'value' | 'count'>; scaled: number[] }>()
-  for (const { station, sensor, timeMs, values } of selected(readings, selection))
+  for (const { station, sensor, timeMs, values } of selected(
+    readings.filter(({ score }) => score >= (selection.minScore ?? 0)),
+    selection,
+  ))
     for (const { quantity, scaled } of values) {
       if (scaled === null) continue
       const bucket = { station, sensor, quantity, timeMs: Math.floor(timeMs / everyMs) * everyMs }

@@ -222,26 +222,58 @@ export const storeContract = (name: string, { open, settle = async () => {} }: C
           fc.constantFrom(...everies),
           fc.constantFrom(...rollupFunctions),
           fc.constantFrom(1, 5, 50, 10_000),
-          async (selection, everyMs, fn, limit) => {
-            const expected = naiveRollup(readings, selection, everyMs, fn).slice(0, limit)
-            expect(await store.rollup(selection, everyMs, fn, limit)).toEqual(expected)
+          fc.constantFrom(undefined, undefined, 0, 0.25, 0.5004, 1),
+          async (selection, everyMs, fn, limit, minScore) => {
+            const asked = { ...selection, ...(minScore === undefined ? {} : { minScore }) }
+            const expected = naiveRollup(readings, asked, everyMs, fn).slice(0, limit)
+            expect(await store.rollup(asked, everyMs, fn, limit)).toEqual(expected)
           },
         ),
         { numRuns: 80, seed },
       )
     })
 
+    test('a rollup of what is good leaves out what is scored below, to the thousandth, and empty buckets', async () => {
+      const scores = [1, 0.9, 0.899, 0.9, 0]
+      const readings = scores.map((score, at) =>
+        reading({
+          seq: at + 1,
+          timeMs: startMs + at * hour,
+          score,
+          values: [{ quantity: temperature, scaled: 100 * (at + 1) }],
+        }),
+      )
+      await write(...readings)
+      const good = { ...all, minScore: 0.9 }
+      expect(await store.rollup(good, hour, 'mean', 10)).toMatchObject(
+        [0, 1, 3].map((at) => ({ timeMs: startMs + at * hour, value: at + 1, count: 1 })),
+      )
+      expect(await store.rollup(good, 24 * hour, 'count', 10)).toMatchObject([{ value: 3 }])
+      expect(await store.rollup({ ...all, minScore: 1 }, 24 * hour, 'sum', 10)).toMatchObject([{ value: 1 }])
+      // A newer score counts, and not the one that was there.
+      await write({ ...readings[2]!, score: 1 }, { ...readings[0]!, score: 0.5 })
+      expect(await store.rollup(good, hour, 'mean', 10)).toMatchObject([
+        { value: 2 },
+        { value: 3 },
+        { value: 4 },
+      ])
+      for (const minScore of [-0.1, 1.1, Number.NaN])
+        await expect(store.rollup({ ...all, minScore }, hour, 'mean', 10)).rejects.toThrow('minScore')
+    })
+
     test('pages of buckets put together are the whole', async () => {
       const readings = untidyReadings(seed + 3, 200)
       await write(...readings)
-      const expected = naiveRollup(readings, all, 420_000, 'mean')
-      const found: Bucket[] = []
-      for (;;) {
-        const page = await store.rollup(all, 420_000, 'mean', 23, found.at(-1))
-        if (page.length === 0) break
-        found.push(...page)
+      for (const asked of [{ ...all, minScore: 0.4 }, all]) {
+        const found: Bucket[] = []
+        for (;;) {
+          const page = await store.rollup(asked, 420_000, 'mean', 23, found.at(-1))
+          if (page.length === 0) break
+          found.push(...page)
+        }
+        expect(found).toEqual(naiveRollup(readings, asked, 420_000, 'mean'))
       }
-      expect(found).toEqual(expected)
+      const expected = naiveRollup(readings, all, 420_000, 'mean')
       const afterMs = expected[40]!.timeMs
       const later = expected.filter(({ timeMs }) => timeMs > afterMs)
       expect(await store.rollup(all, 420_000, 'mean', 10_000, afterMs)).toEqual(later)
