@@ -8,6 +8,9 @@ const gateway = join(import.meta.dirname, '../gateway')
 const wiring = new Set(['commands', 'doctor'])
 const foundations = new Set(['reading', 'journal'])
 
+// The client is a package of its own: what it imports goes into it, and runs in a browser.
+const carried = /^(client|reading|verify)\/|^market\/time\.ts$/
+
 const foldersOf = (directory: string): string[] =>
   readdirSync(directory, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
@@ -40,12 +43,23 @@ const offences = (stage: string): string[] =>
   )
 
 describe('layout', () => {
-  test.each(foldersOf(gateway).filter((folder) => !wiring.has(folder)))(
+  test.each(foldersOf(gateway).filter((folder) => !wiring.has(folder) && folder !== 'client'))(
     '%s imports reading/, journal/ and itself; other stages only as types (hand values in from edge.ts or hub.ts)',
     (stage) => {
       expect(offences(stage)).toEqual([])
     },
   )
+
+  test('the client imports reading/, verify/, the words for times and itself; anything else only as types', () => {
+    const files = readdirSync(join(gateway, 'client')).filter((name) => name.endsWith('.ts'))
+    const offending = files.flatMap((name) =>
+      importsOf(readFileSync(join(gateway, 'client', name), 'utf8'))
+        .filter(({ from, typeOnly }) => !typeOnly && !carried.test(join('client', from)))
+        .map(({ from }) => `client/${name} imports ${from}`),
+    )
+    expect(offending).toEqual([])
+    expect(files).toContain('client.ts')
+  })
 
   test('the rule sees an offence', () => {
     expect(

@@ -12,6 +12,7 @@ import { bundleBounds } from '../reading/bundle.ts'
 import { fromHex } from '../reading/bytes.ts'
 import { parseUsd, usdText } from '../sales/money.ts'
 import { verifyCommand } from '../verify/cli.ts'
+import { checkReceipt, digestFits, foreignProof, offered, type Seller } from '../verify/purchase.ts'
 import { verifyBundle } from '../verify/verify.ts'
 import {
   type Ask,
@@ -23,7 +24,6 @@ import {
   refusalOf,
   retryAfterMs,
 } from './asking.ts'
-import { checkReceipt, digestFits, foreignProof, offered, type Seller } from './bought.ts'
 import { type FormatName, joinPages } from './pages.ts'
 
 export type BuyOptions = {
@@ -199,9 +199,11 @@ const purchase = async (options: BuyOptions): Promise<void> => {
     throw new BuyingError(`${root} sells nothing: GET /v1/readings gives its readings to everybody`)
   const quote = readJson(priced, quoteForm)
   const offer = offered(quote.offer, seller)
-  if (offer.mostMicroUsd !== quote.priceMicroUsd)
-    throw new BuyingError('the signed offer names another price than the quote; nothing was bought')
+  if (offer === undefined)
+    throw new BuyingError('the offer is not signed by this hub for its network; nothing was bought')
   const price = BigInt(quote.priceMicroUsd)
+  if (offer.mostMicroUsd !== price)
+    throw new BuyingError('the signed offer names another price than the quote; nothing was bought')
   if (options.quote) {
     const { rows, values, priceMicroUsd } = quote
     process.stdout.write(
@@ -231,7 +233,13 @@ const purchase = async (options: BuyOptions): Promise<void> => {
       if (receipt === undefined) throw new BuyingError('the hub took money and gave no receipt')
       const given = readJson(await ask(`/v1/receipts/${receipt}`), receiptForm)
       const { body } = page
-      const bought = { id: receipt, priceMicroUsd: paid, body, offer: quote.offer, query: offer.query }
+      const bought = {
+        id: receipt,
+        priceMicroUsd: BigInt(paid),
+        body,
+        offer: quote.offer,
+        query: offer.query,
+      }
       const checked = checkReceipt(given, seller, bought)
       if (!checked.ok) throw new BuyingError(`FAILED: ${checked.detail} (receipt ${receipt})`)
     }

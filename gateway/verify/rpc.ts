@@ -1,5 +1,7 @@
 /** One JSON-RPC request to a node that a buyer named. */
 import type { Chain } from '../anchor/chain.ts'
+import { toBase64 } from '../reading/base64.ts'
+import { readBody } from './body.ts'
 
 // A receipt has some kilobytes; a node that answers more, or nothing for this long, is not of use.
 const maxAnswerBytes = 4 << 20
@@ -24,7 +26,7 @@ export const nodeAt = (address: string): Pick<Chain, 'request'> => {
   const headers: Record<string, string> = { 'content-type': 'application/json' }
   if (url.username !== '' || url.password !== '') {
     const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
-    headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`
+    headers.authorization = `Basic ${toBase64(new TextEncoder().encode(credentials))}`
     url.username = ''
     url.password = ''
   }
@@ -33,8 +35,8 @@ export const nodeAt = (address: string): Pick<Chain, 'request'> => {
   let id = 0
   return {
     request: async ({ method, params }) => {
-      const chunks: Uint8Array[] = []
       let status: number
+      let body: Uint8Array | undefined
       try {
         const response = await fetch(url, {
           method: 'POST',
@@ -44,20 +46,14 @@ export const nodeAt = (address: string): Pick<Chain, 'request'> => {
           redirect: 'error',
         })
         status = response.status
-        let bytes = 0
-        for await (const chunk of response.body ?? []) {
-          bytes += chunk.length
-          if (bytes > maxAnswerBytes)
-            throw trouble(`answered ${method} with more than ${maxAnswerBytes} bytes`)
-          chunks.push(chunk)
-        }
+        body = await readBody(response, maxAnswerBytes)
       } catch (error) {
-        if (error instanceof NodeError) throw error
         throw trouble(`cannot be asked (${error instanceof Error ? error.message : String(error)})`, error)
       }
+      if (body === undefined) throw trouble(`answered ${method} with more than ${maxAnswerBytes} bytes`)
       let answer: unknown
       try {
-        answer = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+        answer = JSON.parse(new TextDecoder().decode(body))
       } catch (error) {
         throw trouble(`does not speak JSON-RPC (HTTP status ${status})`, error)
       }

@@ -1,35 +1,38 @@
-/** What a buyer checks: the offer before paying; digest and receipt afterwards. */
-import { createHash } from 'node:crypto'
-import { z } from 'zod'
+/** What a buyer checks: the offer before paying; digest, receipt and whose proof it is afterwards. */
+import { sha256 } from '#sha256'
+import { fromBase64, toBase64 } from '../reading/base64.ts'
 import { equalBytes, toHex } from '../reading/bytes.ts'
+import { verifyJws } from '../reading/jws.ts'
 import { type SalesReceipt, verifySale } from '../reading/sale.ts'
-import { verifyJws } from '../sales/jws.ts'
-import { offerHash } from '../sales/offer.ts'
-import type { Report } from '../verify/report.ts'
-import { type Answer, BuyingError } from './asking.ts'
+import type { Report } from './report.ts'
 
 /** Whose word counts: the hub's key, and the network that its signatures are for. */
 export type Seller = { readonly network: string; readonly hubKey: Uint8Array }
 
-const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest())
-
-const offerForm = z.object({
-  network: z.string(),
-  query: z.string().regex(/^[0-9a-f]{64}$/),
-  mostMicroUsd: z.int().min(0),
-})
-
 /** What the hub binds itself to with an offer: a price in micro-USD, for a query (SHA-256, hex). */
-export const offered = (jws: string, { network, hubKey }: Seller): z.output<typeof offerForm> => {
-  const read = offerForm.safeParse(verifyJws('groundtruth-offer+jwt', jws, hubKey))
-  if (!read.success || read.data.network !== network)
-    throw new BuyingError('the offer is not signed by this hub for its network; nothing was bought')
-  return read.data
+export type Offered = { readonly query: string; readonly mostMicroUsd: bigint }
+
+type Loose = Readonly<Record<string, unknown>>
+
+/** The content of an offer; undefined where it is not signed by this hub for its network. */
+export const offered = (jws: string, { network, hubKey }: Seller): Offered | undefined => {
+  const said = verifyJws('groundtruth-offer+jwt', jws, hubKey) as Loose | null | undefined
+  const { query, mostMicroUsd: most } = said ?? {}
+  if (said?.network !== network || typeof query !== 'string' || !/^[0-9a-f]{64}$/.test(query))
+    return undefined
+  return typeof most === 'number' && Number.isSafeInteger(most) && most >= 0
+    ? { query, mostMicroUsd: BigInt(most) }
+    : undefined
 }
 
-/** Whether a body is what Content-Digest (RFC 9530) says. */
-export const digestFits = ({ headers, body }: Answer): boolean =>
-  headers.get('content-digest') === `sha-256=:${Buffer.from(sha256(body)).toString('base64')}:`
+/** Whether a body is what its header Content-Digest (RFC 9530) says. */
+export const digestFits = ({
+  headers,
+  body,
+}: {
+  readonly headers: Headers
+  readonly body: Uint8Array
+}): boolean => headers.get('content-digest') === `sha-256=:${toBase64(sha256(body))}:`
 
 // 10,000 shares of some 60 characters, and half as much again as base64url.
 const longestReceipt = 1024 * 1024
@@ -41,12 +44,15 @@ const sortedText = (value: unknown): string =>
       : inner,
   )
 
-/** What a receipt must say. `offer` is the JWS that was sent, `query` the hash that it names. */
+/**
+ * What a receipt must say. `query` is the hash that the offer names, `offer` the JWS itself; undefined where it was paid on
+ * the spot, as then the payment's own terms count.
+ */
 export type Bought = {
   readonly id: string
-  readonly priceMicroUsd: number
+  readonly priceMicroUsd: bigint
   readonly body: Uint8Array
-  readonly offer: string
+  readonly offer: string | undefined
   readonly query: string
 }
 
@@ -57,19 +63,20 @@ export const checkReceipt = (
   bought: Bought,
 ): { readonly ok: true; readonly sale: SalesReceipt } | { readonly ok: false; readonly detail: string } => {
   const wrong = (detail: string) => ({ ok: false, detail }) as const
-  const verified = verifySale(new Uint8Array(Buffer.from(cose, 'base64')), network, hubKey)
+  const verified = verifySale(fromBase64(cose) ?? new Uint8Array(0), network, hubKey)
   if (!verified.ok) return wrong(`the receipt does not hold: ${verified.detail}`)
   const { sale } = verified
   if (sale.id !== bought.id) return wrong('the receipt is of another sale')
   if (!equalBytes(sale.response, sha256(bought.body))) return wrong('the receipt is of other readings')
-  if (sale.priceMicroUsd !== bought.priceMicroUsd) return wrong('the receipt names another price')
+  if (BigInt(sale.priceMicroUsd) !== bought.priceMicroUsd) return wrong('the receipt names another price')
   if (toHex(sale.query) !== bought.query) return wrong('the receipt is of another query than the offer')
-  if (sale.offer === undefined || !equalBytes(sale.offer, offerHash(bought.offer)))
-    return wrong('the receipt is for another offer')
+  const isFor = (offer: Uint8Array): boolean =>
+    bought.offer === undefined || equalBytes(offer, sha256(new TextEncoder().encode(bought.offer)))
+  if (sale.offer === undefined || !isFor(sale.offer)) return wrong('the receipt is for another offer')
   const said = verifyJws('groundtruth-sale+jwt', jws, hubKey, longestReceipt)
   if (said === undefined) return wrong('the receipt as JWS is not signed by this hub')
-  const { query, response, offer, ...rest } = sale
-  const same = { ...rest, network, query: toHex(query), response: toHex(response), offer: toHex(offer!) }
+  const { query, response, offer, ...rest } = sale as SalesReceipt & { offer: Uint8Array }
+  const same = { ...rest, network, query: toHex(query), response: toHex(response), offer: toHex(offer) }
   if (sortedText(said) !== sortedText(same)) return wrong('the two forms of the receipt differ')
   return { ok: true, sale }
 }
@@ -83,9 +90,14 @@ export const foreignProof = (
 ): string | undefined => {
   if (network === null || scope === null) return undefined
   if (network !== seller.network) return 'the proof is of another network'
-  const wanted = ['station', 'sensor', 'from', 'to'].map((name) => query.get(name) ?? '')
-  const given = [scope.stations?.join() ?? '', scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
-  if (given.join() !== wanted.join()) return 'the proof is of other readings'
+  const wanted = ['sensor', 'from', 'to'].map((name) => query.get(name) ?? '')
+  const given = [scope.sensor ?? '', `${scope.fromMs}`, `${scope.toMs}`]
+  // Which stations an area means, the hub alone can tell.
+  if (!['bbox', 'h3', 'near'].some((name) => query.has(name))) {
+    wanted.push((query.get('station') ?? '').split(',').sort().join())
+    given.push(scope.stations?.toSorted().join() ?? '')
+  }
+  if (given.join(' ') !== wanted.join(' ')) return 'the proof is of other readings'
   const isSame = sale?.id === receipt && sale.hubKey === toHex(seller.hubKey)
   // One that does not hold says nothing of a sale; its verification tells why.
   return isSame || !ok ? undefined : 'the proof is of another sale'

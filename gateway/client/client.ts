@@ -1,0 +1,134 @@
+/**
+ * Buys sensor readings from a Groundtruth hub and verifies their proof. Needs fetch and nothing else of its platform:
+ * Node and browsers alike.
+ */
+import type { KeptReceipt, Quantity, ReadingRow, SessionKey } from './answers.ts'
+import { type Answer, type Asked, askerOf, type Fetch, hubRoot, objectIn, problemOf } from './ask.ts'
+import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
+import { HubDistrusted } from './errors.ts'
+import type { ClientOptions, HubClient } from './hub.ts'
+import { mostPageBytes, pageIn, pageRows, type RowOf } from './pages.ts'
+import { payingFetch } from './pay.ts'
+import { verify } from './proof.ts'
+import { bundleOf, purchaseOf } from './purchase.ts'
+import { openPurse } from './purse.ts'
+import { fixedSearch, searchOf } from './query.ts'
+import { priceAt, quoteOf, termsAt } from './quote.ts'
+import { openSellerBook } from './seller.ts'
+import { coverageOf, stationFeaturesOf, stationsOf } from './stations.ts'
+
+export type { SalesReceipt } from '../reading/sale.ts'
+export type { ConfirmedAnchor } from '../verify/chain.ts'
+export type { Failure, ProvenReading, Report, StationReport, Step } from '../verify/report.ts'
+export { rowsOf } from '../verify/rows.ts'
+export { NodeError } from '../verify/rpc.ts'
+export type * from './answers.ts'
+export type { Fetch } from './ask.ts'
+export * from './errors.ts'
+export type * from './hub.ts'
+export type { Page, RowOf } from './pages.ts'
+export type { Pay } from './pay.ts'
+export { type Verified, type VerifyOptions, verify } from './proof.ts'
+export type { Proof, Purchase, WaitOptions } from './purchase.ts'
+export type * from './query.ts'
+
+const usualTries = 7
+const usualMaxMicroUsd = 10_000n
+
+/** A client of the hub at `url`; nothing is asked for yet. Throws a TypeError for options that cannot work. */
+export const openClient = (options: ClientOptions): HubClient => {
+  const { url, pay, maxMicroUsd = usualMaxMicroUsd, maxTotalMicroUsd, hubKey, tries = usualTries } = options
+  if (options.key !== undefined && !/^[\x21-\x7e]{1,256}$/.test(options.key))
+    throw new TypeError('key is no API key: POST /v1/keys makes one')
+  let key = options.key
+  // A browser's fetch is only itself when called by its name.
+  const fetch: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
+  const ask = askerOf({ root: hubRoot(url), fetch, key: () => key, tries })
+  const purse = openPurse({ maxMicroUsd, maxTotalMicroUsd })
+  const { status, seller, nowMs } = openSellerBook(ask, hubKey)
+  const counter: Counter = { ask, fetch, purse, hasKey: () => key !== undefined, pay, seller }
+  const mayPayByItself = options.fetch !== undefined && pay === undefined
+
+  const objectAt = async <T>(path: string, member: string, asked: Asked = {}): Promise<T> =>
+    objectIn<T>(await ask(path, asked), (said) => said[member] !== undefined)
+
+  const okAt = async (path: string, signal: AbortSignal | undefined): Promise<Answer> => {
+    const answer = await ask(path, { signal })
+    if (answer.status !== 200) throw problemOf(answer)
+    return answer
+  }
+
+  const quote: HubClient['quote'] = async (query, { signal } = {}) => {
+    const search = fixedSearch(query, await nowMs(signal))
+    const { terms, ...quoted } = await quoteOf(ask, search, await seller(signal), signal)
+    const priceMicroUsd = terms?.mostMicroUsd ?? 0n
+    return {
+      ...quoted,
+      priceMicroUsd,
+      buy: async (wanted = {}) => {
+        if (key === undefined && priceMicroUsd > 0n && quoted.rows > pageRows)
+          throw new TypeError(
+            `this has ${quoted.rows} rows, and without a key ${pageRows} can be bought at once: topUp() gives a key`,
+          )
+        return purchaseOf<RowOf<typeof query>>(counter, search, terms, { signal, ...wanted })
+      },
+    }
+  }
+
+  const buy: HubClient['buy'] = async (query, wanted = {}) => (await quote(query, wanted)).buy(wanted)
+
+  return {
+    status: ({ signal } = {}) => status(signal),
+    quantities: async (wanted) =>
+      (await objectAt<{ quantities: Quantity[] }>('/v1/quantities', 'quantities', wanted)).quantities,
+    stations: (query = {}, wanted = {}) => stationsOf(ask, query, wanted),
+    station: (id, wanted) => objectAt(`/v1/stations/${encodeURIComponent(id)}`, 'station', wanted),
+    stationFeatures: (query = {}, wanted = {}) => stationFeaturesOf(ask, query, wanted),
+    coverage: (query = {}, wanted = {}) => coverageOf(ask, query, wanted),
+    sample: async ({ station } = {}, { signal } = {}) =>
+      pageIn<ReadingRow>(await okAt(`/v1/sample?${searchOf({ station, format: 'json' })}`, signal)).rows,
+    latest: async (query = {}, { signal, maxMicroUsd } = {}) => {
+      const path = `/v1/latest?${searchOf({ ...query, format: 'json' })}`
+      const terms =
+        mayPayByItself && key === undefined
+          ? await priceAt(ask, path, signal)
+          : await termsAt(ask, path, await seller(signal), signal)
+      const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
+      const { answer, priceMicroUsd, receiptId } = await buyAt(counter, order)
+      return { readings: pageIn<ReadingRow>(answer).rows, priceMicroUsd, receiptId }
+    },
+    quote,
+    buy,
+    readings: async function* (query, wanted) {
+      yield* await buy(query, wanted)
+    },
+    topUp: async ({ amountMicroUsd, lifeS }, { signal } = {}) => {
+      if (pay === undefined) throw new TypeError('topUp() pays on the spot: open the client with "pay"')
+      const mayCost = (asked: bigint): void => {
+        if (asked > amountMicroUsd)
+          throw new HubDistrusted(
+            `the hub asks for ${asked} micro-USD, not ${amountMicroUsd}; nothing was paid`,
+          )
+      }
+      const answer = await ask('/v1/topup', {
+        method: 'POST',
+        headers: { 'idempotency-key': newIdempotencyKey() },
+        json: { amountMicroUsd: Number(amountMicroUsd), ...(lifeS === undefined ? {} : { lifeS }) },
+        fetch: payingFetch(fetch, pay, mayCost),
+        withKey: false,
+        signal,
+      })
+      const made = objectIn<SessionKey>(answer, (said) => typeof said.key === 'string')
+      key = made.key
+      return made
+    },
+    budget: (wanted) => objectAt('/v1/budget', 'leftMicroUsd', wanted),
+    account: (wanted) => objectAt('/v1/account', 'account', wanted),
+    receipt: (id, wanted) => objectAt<KeptReceipt>(`/v1/receipts/${encodeURIComponent(id)}`, 'cose', wanted),
+    bundle: (receiptId, wanted) => bundleOf(ask, receiptId, wanted),
+    verify,
+    get spentMicroUsd() {
+      return purse.spentMicroUsd()
+    },
+  }
+}

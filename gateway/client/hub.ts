@@ -1,0 +1,111 @@
+/** What a client of a hub is made of, and what can be asked of it. */
+import type {
+  Account,
+  Budget,
+  CellFeatures,
+  CoveredCell,
+  KeptReceipt,
+  Quantity,
+  ReadingRow,
+  SessionKey,
+  Station,
+  Status,
+} from './answers.ts'
+import type { Fetch } from './ask.ts'
+import type { RowOf } from './pages.ts'
+import type { Pay } from './pay.ts'
+import type { Verified, VerifyOptions } from './proof.ts'
+import type { Purchase, WaitOptions } from './purchase.ts'
+import type { AnyQuery, CoverageQuery, PlacesQuery, SensorsQuery } from './query.ts'
+
+export type ClientOptions = {
+  /** Address of the hub's API, such as `https://hub.example`. */
+  readonly url: string
+  /** An API key, from POST /v1/keys. */
+  readonly key?: string
+  /** Instead of the platform's own fetch. One that pays by itself works, but cannot be held to one signature: see `pay`. */
+  readonly fetch?: Fetch
+  /**
+   * Pays on the spot (x402), where there is no key: `(fetch) => wrapFetchWithPayment(fetch, wallet)`. Nothing is signed
+   * above what a purchase may cost, and nothing is signed twice.
+   */
+  readonly pay?: Pay
+  /** What one purchase may cost, in micro-USD (millionths of a dollar); one cent unless told. */
+  readonly maxMicroUsd?: bigint
+  /** What everything bought with this client may cost together. */
+  readonly maxTotalMicroUsd?: bigint
+  /** The hub's public key (64 hex digits); without it, that of the hub's first answer. */
+  readonly hubKey?: string
+  /** How often something is asked for before it counts as failed, the first time included; 7 unless told. */
+  readonly tries?: number
+}
+
+export type CallOptions = { readonly signal?: AbortSignal }
+
+export type BuyOptions = CallOptions & {
+  /** What this purchase may cost, instead of what every one may. */
+  readonly maxMicroUsd?: bigint
+}
+
+/** A price for a query, signed by the hub: it asks no more for it until `offerExpires`. */
+export type Quote<Row> = {
+  readonly rows: number
+  readonly values: number
+  /** Zero where the hub sells nothing: its readings are free. */
+  readonly priceMicroUsd: bigint
+  readonly offerExpires: string | null
+  /** Buys exactly this for at most this price. */
+  buy(options?: BuyOptions): Promise<Purchase<Row>>
+}
+
+/** The newest reading of each sensor, and what they cost. */
+export type Latest = {
+  readonly readings: readonly ReadingRow[]
+  readonly priceMicroUsd: bigint
+  readonly receiptId: string | null
+}
+
+export type HubClient = {
+  /** Name, version, network, key and time of the hub. */
+  status(options?: CallOptions): Promise<Status>
+  /** What can be measured, in which unit. */
+  quantities(options?: CallOptions): Promise<readonly Quantity[]>
+  /** Every station, or those at a place, in order of id. */
+  stations(query?: PlacesQuery, options?: CallOptions): AsyncGenerator<Station, void, void>
+  /** One station; throws HubProblem `not-found` where there is none. */
+  station(id: string, options?: CallOptions): Promise<Station>
+  /** Stations that tell their place, as GeoJSON. */
+  stationFeatures(query?: PlacesQuery, options?: CallOptions): Promise<CellFeatures<Station>>
+  /** Where there is data, as GeoJSON. */
+  coverage(query?: CoverageQuery, options?: CallOptions): Promise<CellFeatures<CoveredCell>>
+  /** Some real readings of each sensor, or of those of one station, for nothing. */
+  sample(query?: { readonly station?: string }, options?: CallOptions): Promise<readonly ReadingRow[]>
+  /** The newest reading of each sensor. */
+  latest(query?: SensorsQuery, options?: BuyOptions): Promise<Latest>
+  /** What a query costs. */
+  quote<Query extends AnyQuery>(query: Query, options?: CallOptions): Promise<Quote<RowOf<Query>>>
+  /** Quotes and buys; throws LimitReached where it would cost too much, and then nothing was paid. */
+  buy<Query extends AnyQuery>(query: Query, options?: BuyOptions): Promise<Purchase<RowOf<Query>>>
+  /** The rows of a query: bought when the first is asked for, page after page. */
+  readings<Query extends AnyQuery>(
+    query: Query,
+    options?: BuyOptions,
+  ): AsyncGenerator<RowOf<Query>, void, void>
+  /** Puts money on the wallet's account by one payment on the spot; this client goes on with the session key for it. */
+  topUp(
+    order: { readonly amountMicroUsd: bigint; readonly lifeS?: number },
+    options?: CallOptions,
+  ): Promise<SessionKey>
+  /** What the key may still spend. */
+  budget(options?: CallOptions): Promise<Budget>
+  /** Credit and own stations; needs a key of scope `account`. */
+  account(options?: CallOptions): Promise<Account>
+  /** A sale of this account as the hub keeps it. */
+  receipt(id: string, options?: CallOptions): Promise<KeptReceipt>
+  /** The proof of a sale, for nothing. */
+  bundle(receiptId: string, options?: WaitOptions): Promise<Uint8Array>
+  /** Verifies a proof, trusting nobody. */
+  verify(bundle: Uint8Array, options?: VerifyOptions): Promise<Verified>
+  /** What was spent with this client, in micro-USD; what may have been spent counts. */
+  readonly spentMicroUsd: bigint
+}
