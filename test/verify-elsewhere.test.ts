@@ -57,7 +57,7 @@ describe.skipIf(!found)('with the standard library of Python and openssl alone',
     ...{ rows: 40, values: 120, priceMicroUsd: 470, rail: 'credits' },
     shares: [{ station: stations[1]!, microUsd: 329 }],
   }
-  const scope = { station: stations[1]!, fromMs: startMs + 120_000, toMs: startMs + 11 * 120_000 }
+  const scope = { stations: [stations[1]!], fromMs: startMs + 120_000, toMs: startMs + 11 * 120_000 }
   const build = async () => {
     const built = await buildBundle(world.deps, scope, {
       hubKey: hub.publicKey,

@@ -40,6 +40,8 @@ world.closeBatch()
 world.anchor(1)
 const scope: BundleScope = { stations: [station], fromMs: startMs + stepMs, toMs: startMs + 6 * stepMs }
 
+const { stations: _, ...everywhere } = scope
+
 const rowsOf = (readings: readonly ProvenReading[]): Answer => ({
   kind: 'readings',
   fromMs: scope.fromMs,
@@ -77,6 +79,7 @@ const receiptFor = (answer: Uint8Array, more: Partial<SalesReceipt> = {}): Sales
   priceMicroUsd: 470,
   rail: 'credits',
   shares: [{ station, microUsd: 329 }],
+  scope,
   ...more,
 })
 
@@ -95,6 +98,17 @@ const bundleOf = (bytes: Uint8Array): Bundle => {
 }
 
 describe('a bundle of a sale', () => {
+  test('of more stations than it is about says which are not proven', async () => {
+    const report = verifyBundle(
+      await sold(utf8(inJson), { scope: { ...scope, stations: [station, other].sort() } }),
+    )
+    expect(report.ok).toBe(true)
+    expect(report.steps.find(({ name }) => name === 'sale')).toMatchObject({
+      state: 'warned',
+      details: expect.arrayContaining([`station ${other} was sold too, and the bundle is not about it`]),
+    })
+  })
+
   test('proves its receipt beside its readings', async () => {
     const report = verifyBundle(await sold(utf8(inJson)))
     expect(report).toMatchObject({ ok: true, complete: true })
@@ -152,6 +166,15 @@ describe('a bundle of a sale', () => {
       /gives a share to station/,
       { shares: [{ station: other, microUsd: 1 }] },
     ],
+    ['for another time', /is for other readings: .* to /, { scope: { ...scope, toMs: scope.toMs + 1 } }],
+    ['for another sensor', /is for other readings: of x sensor/, { scope: { ...scope, sensor: 'x' } }],
+    ['for another quantity', /other readings: with humidity/, { scope: { ...scope, quantities: [2] } }],
+    [
+      'for another station',
+      /is for other readings: of 1 station/,
+      { scope: { ...scope, stations: [other] } },
+    ],
+    ['for every station', /is for other readings: of every station/, { scope: everywhere }],
     ['whose shares are more than its price', /more than its price/, { shares: [{ station, microUsd: 471 }] }],
   ] as const
   test.each(lies)('with a receipt %s fails', async (_, why, more, signed?) => {
@@ -238,7 +261,7 @@ describe('an answer', () => {
       proof: { seq: 99, place: 0, status: 'pending' },
     })
     const answer = utf8(`${forms.NDJSON}${row}\n`)
-    const receipt = signSale(receiptFor(answer), network, hub)
+    const receipt = signSale(receiptFor(answer, { scope: later }), network, hub)
     const built = await buildBundle(world.deps, later, { hubKey: hub.publicKey, receipt })
     expect(checkAnswer(verifyBundle(bytesOf(built)), answer)).toMatchObject({
       state: 'warned',

@@ -8,6 +8,7 @@ import {
   type BundleScope,
   type BundleStation,
   bundleBounds,
+  canonicalScope,
   encodeBundle,
   type Hole,
   type Run,
@@ -156,22 +157,6 @@ const placedOf = (station: string, refs: readonly KeptRef[], book: Book) => {
   return { placed, missing, pending }
 }
 
-/**
- * The query in the one form a bundle has for it: no time before 1970, quantities ascending and each once, and so the
- * stations asked for, of which only those remain that are registered.
- */
-const canonical = (
-  { fromMs, quantities, stations, ...rest }: BundleScope,
-  isKnown: (station: string) => boolean,
-): BundleScope => ({
-  ...rest,
-  ...(stations === undefined ? {} : { stations: [...new Set(stations.filter(isKnown))].sort() }),
-  fromMs: Math.max(0, fromMs),
-  ...(quantities === undefined || quantities.length === 0
-    ? {}
-    : { quantities: [...new Set(quantities)].sort((a, b) => a - b) }),
-})
-
 const asBytes = (hex: string): Uint8Array => {
   const bytes = fromHex(hex.slice(2))
   if (bytes === undefined) throw new Error(`no hex: ${hex}`)
@@ -188,7 +173,8 @@ export const buildBundle = async (
   query: BundleScope,
   sale?: BundleSale,
 ): Promise<BuiltBundle> => {
-  const scope = canonical(query, (station) => evidence.station(station) !== undefined)
+  const known = query.stations?.filter((station) => evidence.station(station) !== undefined)
+  const scope = canonicalScope(known === undefined ? query : { ...query, stations: known })
   let anchoredToMs: number | null = null
   const no = (reason: Extract<BuiltBundle, { ok: false }>['reason'], detail: string): BuiltBundle => ({
     ok: false,

@@ -83,6 +83,16 @@ const scopeOf = (value: CborValue | undefined): BundleScope => {
   }
 }
 
+/** Reads a scope from outside; undefined for any that `writeScope` would not write. */
+export const decodeScope = (value: CborValue | undefined): BundleScope | undefined => {
+  try {
+    return scopeOf(value)
+  } catch (error) {
+    if (error instanceof Malformed) return undefined
+    throw error
+  }
+}
+
 const stationsOf = (value: CborValue | undefined): BundleStation[] => {
   const stations = list(value, 'the stations').map((item) => {
     const [id, publicKey, declared, ...more] = list(item, 'a station')

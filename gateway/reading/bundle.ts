@@ -102,7 +102,18 @@ const idBytes = (station: string): Uint8Array => {
   return id
 }
 
-const writeScope = (
+/** A scope in the one form that there is for it: no time before 1970; stations and quantities ascending and each once. */
+export const canonicalScope = ({ fromMs, quantities, stations, ...rest }: BundleScope): BundleScope => ({
+  ...rest,
+  ...(stations === undefined ? {} : { stations: [...new Set(stations)].sort() }),
+  fromMs: Math.max(0, fromMs),
+  ...(quantities === undefined || quantities.length === 0
+    ? {}
+    : { quantities: [...new Set(quantities)].sort((a, b) => a - b) }),
+})
+
+/** Writes a canonical scope, as bundles and sales receipts have it. */
+export const writeScope = (
   writer: CborWriter,
   { fromMs, toMs, stations, sensor, quantities }: BundleScope,
 ): void => {

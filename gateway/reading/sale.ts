@@ -3,6 +3,8 @@
  * proof bundles, and with the same members as a JWS (RFC 7515, EdDSA of RFC 8037) for programs that know JSON.
  */
 import { verify } from '#ed25519'
+import { type BundleScope, writeScope } from './bundle.ts'
+import { decodeScope } from './bundle-decode.ts'
 import { equalBytes, fromHex, toHex } from './bytes.ts'
 import { type CborBounds, CborWriter, decodeCbor, envelopeBounds, isHash, isUint } from './cbor.ts'
 import { decodeSign1, headerLabels, plainHeader, type Signer, signSign1, toBeSigned } from './cose.ts'
@@ -17,7 +19,8 @@ export type Share = { readonly station: string; readonly microUsd: number }
 /**
  * A sale. `query` and `response` are SHA-256 (32 bytes): of the query's canonical text, and of the delivered body before
  * any content coding. `rows` and `values` count what was delivered, `priceMicroUsd` is what was paid by `rail`. `offer`
- * is SHA-256 of the signed offer where there was one. Shares ascend by station.
+ * is SHA-256 of the signed offer where there was one. Shares ascend by station. `scope` says which readings were sold, in
+ * the form of a bundle's, so that a proof of others is told from the proof of these; absent where no bundle can be made.
  */
 export type SalesReceipt = {
   readonly id: string
@@ -30,6 +33,7 @@ export type SalesReceipt = {
   readonly rail: string
   readonly shares: readonly Share[]
   readonly offer?: Uint8Array
+  readonly scope?: BundleScope
 }
 
 /** Stations with a share in one sale, at most: a query that touches more is split by its buyer. */
@@ -42,13 +46,16 @@ const saleBounds: CborBounds = { ...envelopeBounds, maxBytes: 512 * 1024, maxIte
 export const signSale = (sale: SalesReceipt, network: string, hub: Signer): Uint8Array => {
   if (sale.shares.length > maxShares)
     throw new RangeError(`${sale.shares.length} shares, at most ${maxShares}`)
-  const writer = new CborWriter().map(sale.offer === undefined ? 10 : 11)
+  const writer = new CborWriter().map(
+    10 + [sale.offer, sale.scope].filter((part) => part !== undefined).length,
+  )
   writer.int(0).int(1).int(1).text(sale.id).int(2).int(sale.issuedMs)
   writer.int(3).bytes(sale.query).int(4).bytes(sale.response)
   writer.int(5).int(sale.rows).int(6).int(sale.values).int(7).int(sale.priceMicroUsd)
   writer.int(8).text(sale.rail).int(9).array(sale.shares.length)
   for (const { station, microUsd } of sale.shares) writer.array(2).bytes(fromHex(station)!).int(microUsd)
   if (sale.offer !== undefined) writer.int(10).bytes(sale.offer)
+  if (sale.scope !== undefined) writeScope(writer.int(11), sale.scope)
   return signSign1(plainHeader(saleContentType, keyId(hub.publicKey)), writer.finish(), network, hub)
 }
 
@@ -62,7 +69,9 @@ const readSale = (payload: Uint8Array): SalesReceipt | undefined => {
   const body = decoded.value
   const [id, query, response, rail, items, offer] = [1, 3, 4, 8, 9, 10].map((key) => body.get(key))
   const [version, issuedMs, rows, values, priceMicroUsd] = [0, 2, 5, 6, 7].map((key) => body.get(key))
-  if (version !== 1 || body.size !== (offer === undefined ? 10 : 11)) return undefined
+  if (version !== 1 || body.size !== 10 + [10, 11].filter((key) => body.has(key)).length) return undefined
+  const scope = decodeScope(body.get(11))
+  if (body.has(11) && scope === undefined) return undefined
   if (typeof id !== 'string' || !salePattern.test(id) || typeof rail !== 'string' || !railPattern.test(rail))
     return undefined
   if (!isUint(issuedMs) || !isUint(rows) || !isUint(values) || !isUint(priceMicroUsd)) return undefined
@@ -88,6 +97,7 @@ const readSale = (payload: Uint8Array): SalesReceipt | undefined => {
     rail,
     shares,
     ...(offer === undefined ? {} : { offer: offer.slice() }),
+    ...(scope === undefined ? {} : { scope }),
   }
 }
 

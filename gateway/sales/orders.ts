@@ -9,7 +9,7 @@ import type { Keys } from './keys.ts'
 import type { Ledger } from './ledger.ts'
 import type { MicroUsd } from './money.ts'
 import type { Price, PriceList } from './price.ts'
-import { incomeOf, ownersOf, signReceipt } from './receipt.ts'
+import { incomeOf, ownersOf, signReceipt, soldScope } from './receipt.ts'
 import type { Refunds } from './refunds.ts'
 import { creditOf, type Payer, type Sale, type SaleTable, saleHash } from './sale.ts'
 
@@ -109,6 +109,7 @@ export const openOrders = (deps: OrderDeps) => {
         rail: payer.rail,
         shares,
         ...(offer === undefined ? {} : { offer: offer.hash }),
+        ...soldScope(order.scope),
       },
       network,
       hub,

@@ -1,4 +1,5 @@
 /** Sales receipts: who gets what of a sale, and the hub's signed word on it, as COSE and as JWS. */
+import { type BundleScope, canonicalScope } from '../reading/bundle.ts'
 import { toHex } from '../reading/bytes.ts'
 import type { Signer } from '../reading/cose.ts'
 import { type SalesReceipt, type Share, signSale } from '../reading/sale.ts'
@@ -15,6 +16,12 @@ const jwsOf = (receipt: SalesReceipt, network: string): object => ({
   response: toHex(receipt.response),
   ...(receipt.offer === undefined ? {} : { offer: toHex(receipt.offer) }),
 })
+
+/** What a receipt says of the scope that its sale is kept with: JSON, where there is one. */
+export const soldScope = (text: string): Pick<SalesReceipt, 'scope'> => {
+  const scope = text === '' ? null : (JSON.parse(text) as BundleScope | null)
+  return scope === null ? {} : { scope: canonicalScope(scope) }
+}
 
 /** A receipt signed twice: COSE_Sign1, and JWS. */
 export type SignedReceipt = { readonly receipt: Uint8Array; readonly jws: string }

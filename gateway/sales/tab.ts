@@ -10,7 +10,7 @@ import type { Holds, WantedHold } from './holds.ts'
 import type { KeyFault, Keys } from './keys.ts'
 import type { MicroUsd } from './money.ts'
 import { type OwnerFactor, openTally, type PricedRow, type PriceList } from './price.ts'
-import { incomeOf, ownersOf, signReceipt } from './receipt.ts'
+import { incomeOf, ownersOf, signReceipt, soldScope } from './receipt.ts'
 import { creditOf, newSaleId, type SaleTable } from './sale.ts'
 
 /** A row on a tab, with the time of its reading (UTC ms). */
@@ -155,11 +155,9 @@ export const openTab = (
     const shares = ownersOf(prices, price, totalMicroUsd)
     const response = new Uint8Array(hash.copy().digest())
     const priceMicroUsd = Number(totalMicroUsd)
-    const signed = signReceipt(
-      { id, issuedMs: timeMs, query, response, rows, values, priceMicroUsd, rail, shares },
-      network,
-      hub,
-    )
+    const scope = scopeOf(span)
+    const sold = { rows, values, priceMicroUsd, rail, shares, ...soldScope(scope) }
+    const signed = signReceipt({ id, issuedMs: timeMs, query, response, ...sold }, network, hub)
     const also = (): void => {
       bases.note(name, customer, timeMs)
       table.insert({
@@ -169,7 +167,7 @@ export const openTab = (
         apiKey,
         asked,
         query,
-        scope: scopeOf(span),
+        scope,
         timeMs,
         priceMicroUsd: totalMicroUsd,
         rows,

@@ -1,7 +1,8 @@
 /** The sales receipt in a bundle: signed by the key it names, and for nobody's benefit but the stations sold. */
-import type { Bundle } from '../reading/bundle.ts'
+import type { Bundle, BundleScope } from '../reading/bundle.ts'
 import { toHex } from '../reading/bytes.ts'
 import { keyFault } from '../reading/key.ts'
+import { quantityCoded } from '../reading/quantity.ts'
 import { type SalesReceipt, verifySale } from '../reading/sale.ts'
 import { type Checked, counted, failed, when } from './report.ts'
 
@@ -9,6 +10,18 @@ import { type Checked, counted, failed, when } from './report.ts'
 export type SaleReport = SalesReceipt & { readonly hubKey: string }
 
 const usd = (microUsd: number): string => `${(microUsd / 1e6).toFixed(6)} USD`
+
+/** What was sold that the bundle is not about, in words; stations that it lacks are told apart. */
+const difference = (sold: BundleScope, scope: BundleScope): string | undefined => {
+  if (sold.fromMs !== scope.fromMs || sold.toMs !== scope.toMs)
+    return `${when(sold.fromMs)} to ${when(sold.toMs)}`
+  if (sold.sensor !== scope.sensor) return `of ${sold.sensor ?? 'every'} sensor`
+  if (sold.quantities?.join() !== scope.quantities?.join())
+    return `with ${sold.quantities?.map((code) => quantityCoded(code)?.name).join(', ') ?? 'every quantity'}`
+  if (sold.stations === undefined) return scope.stations === undefined ? undefined : 'of every station'
+  const isSold = scope.stations?.every((station) => sold.stations?.includes(station))
+  return isSold ? undefined : `of ${counted(sold.stations.length, 'station')}`
+}
 
 /** Checks the receipt. */
 export const checkSale = (
@@ -21,6 +34,11 @@ export const checkSale = (
   const verified = verifySale(receipt, network, hubKey)
   if (!verified.ok) return { checked: failed(`the sales receipt does not hold: ${verified.detail}`) }
   const { sale } = verified
+  const other = sale.scope && difference(sale.scope, scope)
+  if (other !== undefined)
+    return { checked: failed(`the sales receipt is for other readings: ${other}, and the bundle is not`) }
+  const unproven =
+    sale.scope?.stations?.filter((station) => scope.stations?.includes(station) === false) ?? []
   const stranger = sale.shares.find(({ station }) => scope.stations?.includes(station) === false)
   if (stranger !== undefined)
     return {
@@ -37,9 +55,12 @@ export const checkSale = (
     checked: {
       ok: true,
       text: `receipt ${sale.id}: ${counted(sale.rows, 'row')} with ${counted(sale.values, 'value')} for ${usd(sale.priceMicroUsd)}, paid by ${sale.rail}`,
+      warned: unproven.length > 0,
       details: [
         `signed ${when(sale.issuedMs)} by the key ${toHex(hubKey)}: compare it with hubKey in the hub's /v1/status`,
         `${usd(paid)} of it for ${counted(sale.shares.length, 'station')}, the rest for the hub`,
+        ...(sale.scope === undefined ? ['which readings were sold it does not say'] : []),
+        ...unproven.map((station) => `station ${station} was sold too, and the bundle is not about it`),
       ],
     },
   }
