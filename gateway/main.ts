@@ -138,8 +138,11 @@ const build = (): Command => {
     .option('--every <length>', 'one value per interval, as 5m')
     .option('--min-quality <score>', 'only readings with at least this score', number(0, 1))
     .addOption(
-      new Option('--format <name>', 'format of the readings')
-        .choices(['json', 'csv', 'ndjson'])
+      new Option(
+        '--format <name>',
+        'format of the readings; pages of 10,000 rows become one file, but for parquet (a file each) and cbor (a sequence)',
+      )
+        .choices(['json', 'csv', 'ndjson', 'geojson', 'cbor', 'parquet'])
         .default('json'),
     )
     .option('--output <file>', 'where the readings go; without it to standard output')

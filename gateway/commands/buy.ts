@@ -1,8 +1,5 @@
 /** `groundtruth buy`: a quote, a purchase under one name, its receipt, and the proof of what was bought. */
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { apiKeyIn, readSecret } from '../config.ts'
@@ -24,7 +21,8 @@ import {
   refusalOf,
   retryAfterMs,
 } from './asking.ts'
-import { type FormatName, joinPages } from './pages.ts'
+import { openOutput, toStandardOutput, writeEach } from './output.ts'
+import { type FormatName, isFilePerPage, joinPages, pagesNote } from './pages.ts'
 
 export type BuyOptions = {
   readonly hub: string
@@ -51,6 +49,9 @@ const mostPageBytes = 64 * 1024 * 1024
 // One sale has 100,000 rows at most, so this is far above any honest one.
 const mostPages = 1000
 
+/** Formats whose rows are compared with the proof. */
+const comparable: ReadonlySet<FormatName> = new Set(['json', 'csv', 'ndjson'])
+
 const usageError = (message: string): BuyingError => new BuyingError(message, exitCodes.usage)
 
 const statusForm = z.object({
@@ -67,38 +68,6 @@ const quoteForm = z.object({
 })
 
 const receiptForm = z.object({ jws: z.string(), cose: z.string() })
-
-/** A file that gets its name when it is whole. It is opened before anything is paid. */
-const openOutput = async (path: string) => {
-  const part = `${path}.part`
-  const file = await open(part, 'w').catch((error: NodeJS.ErrnoException) => {
-    throw new BuyingError(`${part} cannot be written: ${error.code}`, exitCodes.cannotCreate)
-  })
-  let isNamed = false
-  let isEmpty = true
-  return {
-    part,
-    write: async (bytes: Uint8Array) => {
-      isEmpty &&= bytes.length === 0
-      await file.writeFile(bytes)
-    },
-    keep: async () => {
-      await file.sync()
-      await rename(part, path)
-      isNamed = true
-    },
-    [Symbol.asyncDispose]: async () => {
-      await file.close()
-      if (!isNamed && isEmpty) await rm(part, { force: true })
-    },
-  }
-}
-
-const toStandardOutput = (bytes: Uint8Array): Promise<void> =>
-  pipeline(Readable.from([bytes]), process.stdout, { end: false }).catch((error: NodeJS.ErrnoException) => {
-    // Whoever reads has seen enough.
-    if (error.code !== 'EPIPE') throw error
-  })
 
 /** The query, its times fixed by the hub's clock, so that quote, purchase and later pages are about the same. */
 const searchOf = (options: BuyOptions, hubMs: number): string => {
@@ -179,6 +148,10 @@ const purchase = async (options: BuyOptions): Promise<void> => {
   const { output, bundle } = options
   if (options.json && !options.quote && output === undefined)
     throw usageError('--json needs --output: without it the readings themselves go to standard output')
+  if (isFilePerPage(options.format) && !options.quote && output === undefined)
+    throw usageError(
+      `--format ${options.format} needs --output: more than ${pageRows} rows are several files, OUTPUT and OUTPUT-2 and so on`,
+    )
   const { root, isOpen } = hubAddress(options.hub)
   const key = keyOf(options)
   if (key === undefined && !options.quote)
@@ -187,6 +160,7 @@ const purchase = async (options: BuyOptions): Promise<void> => {
     process.stderr.write(`The key goes to ${root} in the clear: https:// would hide it.\n`)
   const words = (text: string) => (output === undefined ? process.stderr : process.stdout).write(`${text}\n`)
 
+  await using others = new AsyncDisposableStack()
   await using data = options.quote || output === undefined ? undefined : await openOutput(output)
   await using proof = options.quote || bundle === undefined ? undefined : await openOutput(bundle)
 
@@ -245,33 +219,42 @@ const purchase = async (options: BuyOptions): Promise<void> => {
     }
     return { paid, receipt, ...joinPages(options.format, bodies) }
   }
-  const { paid, receipt, bytes, rows } = await taken().catch(async (error: unknown) => {
+  const {
+    paid,
+    receipt,
+    files,
+    rows = quote.rows,
+  } = await taken().catch(async (error: unknown) => {
     // It may have been paid for: what came is kept, under a name that says that it is not whole.
     if (data !== undefined && bodies.length > 0) {
-      for (const body of bodies) await data.write(body)
-      process.stderr.write(`What came is in ${data.part}.\n`)
+      const pieces = isFilePerPage(options.format) ? bodies : [Buffer.concat(bodies)]
+      const parts = (await writeEach(data, pieces, others)).map(({ part }) => part)
+      process.stderr.write(`What came is in ${parts.join(', ')}.\n`)
     }
     throw error
   })
-  if (data === undefined) await toStandardOutput(bytes)
-  else {
-    await data.write(bytes)
-    await data.keep()
-  }
+  const kept = data === undefined ? [] : await writeEach(data, files, others)
+  for (const file of kept) await file.keep()
+  if (data === undefined) await toStandardOutput(files[0]!)
   const summary = {
     rows,
     priceMicroUsd: paid,
     priceUsd: usdText(BigInt(paid)),
     receipt: receipt ?? null,
     output: output ?? null,
+    ...(kept.length > 1 ? { files: kept.map(({ path }) => path) } : {}),
   }
   const say = (more: object): void => {
     if (options.json) process.stdout.write(`${JSON.stringify({ ...summary, ...more })}\n`)
   }
-  if (!options.json)
+  const note = pagesNote(options.format, bodies.length)
+  if (!options.json) {
+    if (note !== undefined) words(`${output ?? 'This'} is ${note}`)
+    if (kept.length > 1) words(`${kept.map(({ path }) => path).join(', ')}: a file for each page`)
     words(
       `${rows} rows for ${usdText(BigInt(paid))} USD${receipt === undefined ? ', so there is no receipt' : `, receipt ${receipt} checked`}`,
     )
+  }
   if (proof === undefined || bundle === undefined) return say({})
   try {
     if (receipt === undefined)
@@ -285,8 +268,10 @@ const purchase = async (options: BuyOptions): Promise<void> => {
     say({ bundle: null, verified: null })
     throw error
   }
-  // Pages that were put together have rows that can be compared, but are not the bytes that the receipt names.
-  const answer = bodies.length === 1 || options.every === undefined ? output : undefined
+  // Pages that were put together are not the bytes that the receipt names: then their rows must be comparable.
+  const isSold = bodies.length === 1 || isFilePerPage(options.format)
+  const isComparable = options.every === undefined && comparable.has(options.format)
+  const answer = isSold || isComparable ? output : undefined
   const code = await verifyCommand(
     { file: bundle, answer, json: false },
     { write: (text) => (options.json ? undefined : words(text.replace(/\n$/, ''))) },

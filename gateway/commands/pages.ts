@@ -1,28 +1,31 @@
 /** Puts the pages of one query together, in the format that they came in. */
 import { BuyingError } from './asking.ts'
 
-export type FormatName = 'json' | 'csv' | 'ndjson'
+export type FormatName = 'json' | 'csv' | 'ndjson' | 'geojson' | 'cbor' | 'parquet'
 
-type JsonPage = Record<string, unknown> & { next: unknown }
+type Page = Record<string, unknown> & { next: unknown }
 
-const rowsOf = (page: JsonPage): { readonly name: 'readings' | 'buckets'; readonly rows: unknown[] } => {
-  const name = 'buckets' in page ? 'buckets' : 'readings'
-  const rows = page[name]
-  if (!Array.isArray(rows)) throw new BuyingError(`a page has no list of ${name}`)
-  return { name, rows }
+const lists = ['readings', 'buckets', 'features'] as const
+
+const rowsOf = (page: Page): { readonly name: (typeof lists)[number]; readonly rows: unknown[] } => {
+  for (const name of lists) {
+    const rows = page[name]
+    if (Array.isArray(rows)) return { name, rows }
+  }
+  throw new BuyingError('a page has no list of rows')
 }
 
-const parsePage = (text: string): JsonPage => {
+const parsePage = (text: string): Page => {
   try {
     const page: unknown = JSON.parse(text)
-    if (typeof page === 'object' && page !== null && 'next' in page) return page as JsonPage
+    if (typeof page === 'object' && page !== null && 'next' in page) return page as Page
   } catch {
     // Told below.
   }
   throw new BuyingError('a page is not the JSON that was asked for')
 }
 
-const joinJson = (texts: readonly string[]): string => {
+const joinObjects = (texts: readonly string[]): string => {
   const pages = texts.map(parsePage)
   const { name } = rowsOf(pages[0]!)
   const { [name]: _, next: __, ...head } = pages[0]!
@@ -44,21 +47,40 @@ const joinCsv = (texts: readonly string[]): string => {
     .join('')
 }
 
-const join = { json: joinJson, csv: joinCsv, ndjson: (texts: readonly string[]) => texts.join('') } as const
+/** How pages of text become one, and how many rows a page has. */
+type TextForm = {
+  readonly join: (texts: readonly string[]) => string
+  readonly count: (text: string) => number
+}
 
-const count = {
-  json: (text: string): number => rowsOf(parsePage(text)).rows.length,
+const objects: TextForm = { join: joinObjects, count: (text) => rowsOf(parsePage(text)).rows.length }
+
+const textForms: Readonly<Partial<Record<FormatName, TextForm>>> = {
+  json: objects,
+  geojson: objects,
   // No field of a reading has a line end in it.
-  csv: (text: string): number => Math.max(0, text.split(csvEnd).length - 2),
-  ndjson: (text: string): number => text.split('\n').length - 1,
-} as const
+  csv: { join: joinCsv, count: (text) => Math.max(0, text.split(csvEnd).length - 2) },
+  ndjson: { join: (texts) => texts.join(''), count: (text) => text.split('\n').length - 1 },
+}
 
-/** All pages as one document, and its rows counted. A single page stays as it came, byte for byte. */
+/** Whether each page of a format has to be a file of its own: Parquet files have their directory at the end. */
+export const isFilePerPage = (format: FormatName): boolean => format === 'parquet'
+
+/** What happens to pages that are not put together as one document; undefined where there is nothing to say. */
+export const pagesNote = (format: FormatName, pages: number): string | undefined =>
+  format === 'cbor' && pages > 1 ? `a sequence of ${pages} CBOR maps (RFC 8742), one a page` : undefined
+
+/**
+ * All pages as one file, or one each, and their rows counted where that can be told from text. A page that stays alone is
+ * as it came, byte for byte; CBOR becomes a sequence (RFC 8742).
+ */
 export const joinPages = (
   format: FormatName,
   pages: readonly Uint8Array[],
-): { readonly bytes: Uint8Array; readonly rows: number } => {
+): { readonly files: readonly Uint8Array[]; readonly rows?: number } => {
+  const form = textForms[format]
+  if (form === undefined) return { files: isFilePerPage(format) ? pages : [Buffer.concat(pages)] }
   const texts = pages.map((page) => Buffer.from(page).toString('utf8'))
-  const rows = texts.reduce((sum, text) => sum + count[format](text), 0)
-  return { bytes: texts.length === 1 ? pages[0]! : Buffer.from(join[format](texts)), rows }
+  const rows = texts.reduce((sum, text) => sum + form.count(text), 0)
+  return { files: [texts.length === 1 ? pages[0]! : Buffer.from(form.join(texts))], rows }
 }

@@ -3,9 +3,12 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
+import { decode, decodeFirst } from 'cborg'
+import { parquetReadObjects } from 'hyparquet'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '#gateway/config.ts'
 import { buildBundle } from '#gateway/market/bundle.ts'
+import { formatNames } from '#gateway/market/formats/all.ts'
 import { run as serve } from '#gateway/market/serve.ts'
 import { type SalesReceipt, signSale } from '#gateway/reading/sale.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
@@ -164,32 +167,104 @@ describe('groundtruth buy', () => {
     expect(till.sales.list(customer, 10)).toHaveLength(1)
   })
 
-  test('all pages come for the price of the first, in every format', async () => {
+  /** A shop with more readings of one station than a page holds; `isBroken` spoils later pages. */
+  const openLargeShop = async (isBroken = () => false) => {
+    const [one] = anHour().filter(({ station }) => station === stationB)
     const many = Array.from({ length: 10_400 }, (_, at): StoredReading => {
-      const [one] = anHour().filter(({ station }) => station === stationB)
       return { ...one!, timeMs: nowMs - 3_600_000 + at * 300, seq: 1 + at, place: 0 }
     })
-    const { buy, credit } = await openShop(undefined, many)
-    const price = async (...args: string[]) => {
-      const before = credit()
-      const bought = await buy(...hour, ...args, '--max-usd', '1')
-      expect(bought.code, bought.said).toBe(0)
-      return { out: bought.out, cost: before - credit() }
+    const { buy, credit } = await openShop((request, bindings, hub) => {
+      if (!isBroken() || !request.url.includes('cursor=')) return hub(request, bindings)
+      return new Response('no', { headers: { 'content-digest': 'sha-256=:AAAA:' } })
+    }, many)
+    return {
+      times: many.map(({ timeMs }) => new Date(timeMs).toISOString()),
+      buy: async (...args: string[]) => {
+        const before = credit()
+        const bought = await buy(...hour, ...args, '--max-usd', '1')
+        return { ...bought, cost: before - credit() }
+      },
     }
-    const lines = await price('--format', 'ndjson')
-    const times = lines.out
-      .trim()
-      .split('\n')
-      .map((line) => (JSON.parse(line) as { time: string }).time)
-    expect([times.length, new Set(times).size]).toEqual([10_400, 10_400])
-    const json = await price('--format', 'json')
-    const whole = JSON.parse(json.out) as { readings: { time: string }[]; next: unknown; from: string }
-    expect(whole.readings.map(({ time }) => time)).toEqual(times)
-    expect(whole).toMatchObject({ next: null, from: new Date(nowMs - 3_600_000).toISOString() })
-    const csv = await price('--format', 'csv')
+  }
+  const timesOf = (rows: readonly { readonly time: string }[]) => rows.map(({ time }) => time)
+
+  test('all pages come for the price of the first, and text becomes one', { timeout: 60_000 }, async () => {
+    const { buy, times } = await openLargeShop()
+    const price = async (format: string) => {
+      const bought = await buy('--format', format)
+      expect(bought.code, bought.said).toBe(0)
+      return bought
+    }
+    const lines = await price('ndjson')
+    expect(
+      timesOf(
+        lines.out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line)),
+      ),
+    ).toEqual(times)
+    const json = await price('json')
+    const whole = JSON.parse(json.out)
+    expect(timesOf(whole.readings)).toEqual(times)
+    expect(whole).toMatchObject({ next: null, from: times[0] })
+    const csv = await price('csv')
     expect(csv.out.split('\r\n').filter((line) => line.startsWith('time,'))).toHaveLength(1)
     expect(csv.out.split('\r\n')).toHaveLength(10_402)
-    expect(new Set([lines.cost, json.cost, csv.cost])).toEqual(new Set([lines.cost]))
+    const map = await price('geojson')
+    const { type, features } = JSON.parse(map.out) as {
+      type: string
+      features: { properties: { time: string } }[]
+    }
+    expect(type).toBe('FeatureCollection')
+    expect(timesOf(features.map(({ properties }) => properties))).toEqual(times)
+    expect(new Set([lines.cost, json.cost, csv.cost, map.cost]).size).toBe(1)
+  })
+
+  test('pages of CBOR become a sequence, and pages of Parquet a file each', { timeout: 60_000 }, async () => {
+    let isBroken = false
+    const { buy, times } = await openLargeShop(() => isBroken)
+    const directory = temporaryDirectory()
+    const sequence = join(directory, 'rows.cbor')
+    const bought = await buy('--format', 'cbor', '--output', sequence)
+    expect(bought.out).toContain(
+      `${sequence} is a sequence of 2 CBOR maps (RFC 8742), one a page\n10400 rows for`,
+    )
+    const [first, rest] = decodeFirst(readFileSync(sequence))
+    expect([first, decode(rest)].flatMap(({ readings }) => timesOf(readings))).toEqual(times)
+
+    const tables = [join(directory, 'rows.parquet'), join(directory, 'rows-2.parquet')]
+    const inTables = await buy('--format', 'parquet', '--output', tables[0]!, '--json')
+    expect(JSON.parse(inTables.out)).toMatchObject({ rows: 10_400, output: tables[0], files: tables })
+    const read = (path: string) => parquetReadObjects({ file: new Uint8Array(readFileSync(path)).buffer })
+    const rows = (await Promise.all(tables.map(read))).flat()
+    expect(rows.map(({ time }) => (time as Date).toISOString())).toEqual(times)
+
+    isBroken = true
+    const half = join(directory, 'half.parquet')
+    expect(await buy('--format', 'parquet', '--output', half)).toMatchObject({
+      code: 1,
+      said: expect.stringContaining(`What came is in ${half}.part.\n`),
+    })
+    expect(await read(`${half}.part`)).toHaveLength(10_000)
+  })
+
+  test('Parquet needs a file to go to, and costs nothing without one', async () => {
+    const { buy, credit } = await openShop()
+    expect(await buy(...hour, '--format', 'parquet')).toMatchObject({
+      code: 64,
+      out: '',
+      said: expect.stringContaining('--format parquet needs --output'),
+    })
+    expect(credit()).toBe(1_000_000n)
+    expect(await buy(...hour, '--format', 'parquet', '--quote')).toMatchObject({ code: 0 })
+  })
+
+  test('a format that no hub has is refused with those that there are', async () => {
+    const wrong = await buyAt('http://127.0.0.1:1', undefined, '--format', 'xml')
+    expect(wrong.code).toBe(64)
+    const choices = /Allowed choices are (.*)\.\n/.exec(wrong.said)?.[1]?.split(', ')
+    expect(new Set(choices)).toEqual(new Set(formatNames))
   })
 
   test('readings that were changed on the way, and another hub’s receipt, are no purchase', async () => {

@@ -8,13 +8,11 @@ import { type Members, membersOf } from './members.ts'
 import { type Column, type ColumnKind, type Field, tableOf } from './table.ts'
 
 // Rows that are held at once, and for which a core is busy without a pause.
-type Encoding = 'RLE_DICTIONARY' | 'DELTA_BINARY_PACKED'
-
 const groupRows = 5000
 
 type Value = string | number | bigint | null
 
-/** How each kind of column is stored; words from a dictionary, as few of them stand for all rows. */
+/** How each kind of column is stored; the writer takes a dictionary where that is shorter. */
 const kinds = {
   time: {
     schema: {
@@ -24,11 +22,6 @@ const kinds = {
     },
     encoding: 'DELTA_BINARY_PACKED',
     value: (field) => BigInt(Date.parse(String(field))),
-  },
-  word: {
-    schema: { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
-    encoding: 'RLE_DICTIONARY',
-    value: (field) => field,
   },
   text: {
     schema: { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
@@ -41,7 +34,7 @@ const kinds = {
   ColumnKind,
   {
     readonly schema: Omit<SchemaElement, 'name'>
-    readonly encoding: Encoding | undefined
+    readonly encoding: 'DELTA_BINARY_PACKED' | undefined
     readonly value: (field: NonNullable<Field>) => Value
   }
 >

@@ -5,8 +5,8 @@ import type { BucketRow, ReadingRow } from '../row.ts'
 /** A field of a table; undefined and null where there is nothing. */
 export type Field = string | number | null | undefined
 
-/** What a column holds: `time` is RFC 3339 in UTC, `word` a text of which there are few, `integer` is up to 2^53 - 1. */
-export type ColumnKind = 'time' | 'word' | 'text' | 'number' | 'integer'
+/** What a column holds: `time` is RFC 3339 in UTC, `integer` is up to 2^53 - 1. */
+export type ColumnKind = 'time' | 'text' | 'number' | 'integer'
 
 type ColumnOf<Row> = {
   readonly name: string
@@ -39,20 +39,20 @@ const readingColumns = (quantities: readonly string[]): ColumnOf<ReadingRow>[] =
   const { full, partial } = columnsFor<ReadingRow>()
   return [
     full('time', 'time', ({ time }) => time),
-    full('station', 'word', ({ station }) => station),
-    full('sensor', 'word', ({ sensor }) => sensor),
-    full('model', 'word', ({ model }) => model),
+    full('station', 'text', ({ station }) => station),
+    full('sensor', 'text', ({ sensor }) => sensor),
+    full('model', 'text', ({ model }) => model),
     ...quantities.map((name) => partial(name, 'number', ({ values }) => values[name])),
     partial('absent', 'text', ({ absent }) =>
       textOrNone(Object.entries(absent ?? {}).map(([name, reason]) => `${name}:${reason}`)),
     ),
     full('score', 'number', ({ quality }) => quality.score),
     partial('flags', 'text', ({ quality }) => textOrNone(quality.flags)),
-    full('rules', 'word', ({ quality }) => quality.rules),
+    full('rules', 'text', ({ quality }) => quality.rules),
     full('seq', 'integer', ({ proof }) => proof.seq),
     full('place', 'integer', ({ proof }) => proof.place),
     partial('batch', 'integer', ({ proof }) => proof.batch),
-    full('status', 'word', ({ proof }) => proof.status),
+    full('status', 'text', ({ proof }) => proof.status),
   ]
 }
 
@@ -60,8 +60,8 @@ const bucketColumns = (quantities: readonly string[]): ColumnOf<BucketRow>[] => 
   const { full, partial } = columnsFor<BucketRow>()
   return [
     full('time', 'time', ({ time }) => time),
-    full('station', 'word', ({ station }) => station),
-    full('sensor', 'word', ({ sensor }) => sensor),
+    full('station', 'text', ({ station }) => station),
+    full('sensor', 'text', ({ sensor }) => sensor),
     ...quantities.map((name) => partial(name, 'number', ({ values }) => values[name])),
     ...quantities.map((name) => partial(`${name}_count`, 'integer', ({ counts }) => counts[name])),
   ]
