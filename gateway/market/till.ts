@@ -128,7 +128,7 @@ export const openTill = (parts: TillParts) => {
     const key = allowed(keyOf(c), 'read')
     const found = (key && sales.sale(key.customer, id)) ?? sales.keyless(id)
     if (found !== undefined) return found
-    if (key === undefined) throw noKey('this needs the API key that paid')
+    if (key === undefined) throw new Problem(noKey('this needs the API key that paid'))
     throw new Problem(fault('not-found', `this account has no receipt ${id}`))
   }
 
