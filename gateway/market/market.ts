@@ -22,6 +22,7 @@ import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
 import { addSample } from './routes/sample.ts'
 import { addSite } from './routes/site.ts'
+import { addSta } from './routes/sta.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
 import { addTopUp } from './routes/topup.ts'
@@ -150,12 +151,13 @@ export const createApi = (deps: MarketDeps): Api => {
     await next()
     if (!c.res.headers.has('cache-control')) c.header('cache-control', caching.changing)
   })
-  app.use('/v1/*', timeout(answerMs, new HTTPException(504)))
+  for (const path of ['/v1/*', '/sta/*']) app.use(path, timeout(answerMs, new HTTPException(504)))
 
   const gate = openGate(mostQueries, mostWaiting)
   addStations(app, deps)
   const runPriced = addReadings(app, deps, gate)
   addSample(app, deps, gate)
+  addSta(app, deps, gate)
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)

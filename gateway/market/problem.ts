@@ -114,6 +114,11 @@ export const problems = {
     title: 'The hub made a mistake',
     help: 'It is in the hub’s log under the time of this answer; tell its operator.',
   },
+  'not-implemented': {
+    status: 501,
+    title: 'This part of a standard is not offered here',
+    help: 'Ask in one of the ways that "detail" names, or take /v1/readings.',
+  },
   'evidence-damaged': {
     status: 500,
     title: 'Evidence was damaged on the hub’s disk',

@@ -44,7 +44,7 @@ export type ScopeQuery = z.output<typeof scopeQuery>
 const defaultSpanMs = 3_600_000
 
 // What one query may touch: a year and a leap day of readings, or 20,000 intervals in time.
-const maxSpanMs = 366 * 86_400_000
+export const maxSpanMs = 366 * 86_400_000
 const maxIntervals = 20_000
 
 // Small enough that others are served between two pages of a large answer.
