@@ -12,6 +12,7 @@ import { createIngest } from './ingest/ingest.ts'
 import { meterIngest } from './ingest/metrics.ts'
 import { verifierFault } from './ingest/verifier.ts'
 import { openSecret } from './keys.ts'
+import { openExports } from './market/exports/exports.ts'
 import { homeAssistant } from './market/home-assistant.ts'
 import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
@@ -50,6 +51,8 @@ export type Hub = {
   /** Resolves when the hub has stopped; rejects when a part fails for good. */
   readonly done: Promise<void>
 }
+
+const dayMs = 86_400_000
 
 const gweiWei = 1_000_000_000
 
@@ -221,6 +224,23 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
             ...(cards === undefined ? {} : { cards }),
           }),
         )
+    const exports = scope.use(
+      openExports({
+        directory: join(directory, 'exports'),
+        limits: {
+          maxRows: config.exports.maxRows,
+          maxBytes: config.exports.maxMegabytes * 1e6,
+          keptMs: config.exports.keepDays * dayMs,
+        },
+        store,
+        anchors: book,
+        evidence,
+        ...(selling === undefined ? {} : { till: selling.till }),
+        nowMs: Date.now,
+        report: (error) => log(`making an export failed: ${(error as Error).stack ?? String(error)}`),
+      }),
+    )
+    parts.push(exports.run(running))
     const rail = selling?.till.rail
     if (rail !== undefined) parts.push(rail.run(running))
 
@@ -255,6 +275,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       nowMs: Date.now,
       health,
       metrics,
+      exports,
       limits: config.http,
       ...(selling === undefined ? {} : { till: selling.till }),
       verifyBundle: async (bytes) => (await import('./verify/verify.ts')).verifyBundle(bytes),

@@ -6,7 +6,7 @@ import { verifyOwner } from './reading/owner.ts'
 import type { CardRail } from './sales/cards.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
-import { type OwnerFactor, type PriceList, priceOf } from './sales/price.ts'
+import { type OwnerFactor, openTally, type PriceList, priceOf } from './sales/price.ts'
 import type { Credit, Rail } from './sales/rail.ts'
 import { newSaleId, saleHash } from './sales/sale.ts'
 import { openSales } from './sales/sales.ts'
@@ -47,6 +47,7 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
   const parts: TillParts = {
     sales,
     priceOf: (rows, own) => priceOf(prices, rows, factor, own),
+    openTally: (own) => openTally(prices, factor, own),
     usdText,
     newSaleId,
     saleHash,

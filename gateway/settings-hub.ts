@@ -88,6 +88,18 @@ export const hub = z.strictObject({
         ),
     })
     .prefault({}),
+  exports: z
+    .strictObject({
+      maxRows: z.int().min(1000).max(100_000_000).default(5_000_000).describe('Rows of one export, at most.'),
+      maxMegabytes: z
+        .int()
+        .min(1)
+        .max(10_000_000)
+        .default(2_000)
+        .describe('Room on disk for the files of all exports together, in MB (10^6 bytes).'),
+      keepDays: z.int().min(1).max(366).default(7).describe('Days that the file of an export is kept.'),
+    })
+    .prefault({}),
   market: z
     .strictObject({
       sell: z

@@ -8,6 +8,7 @@ import type { Evidence } from '../evidence/evidence.ts'
 import type { Store } from '../store/store.ts'
 import type { Report } from '../verify/report.ts'
 import type { BatchAges } from './due.ts'
+import type { Exports } from './exports/exports.ts'
 import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
@@ -41,6 +42,8 @@ export type MarketDeps = BatchAges & {
   readonly till?: Till
   /** Checks a proof bundle for whoever asks by the Model Context Protocol; with it an API that sells has that door. */
   readonly verifyBundle?: (bytes: Uint8Array) => Promise<Report>
+  /** Where exports are made and kept; without it there are none. */
+  readonly exports?: Exports
   /** How often somebody may ask; without it as often as they like. */
   readonly limits?: RateLimits
 }

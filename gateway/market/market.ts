@@ -16,6 +16,7 @@ import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
 import { addCheckout } from './routes/checkout.ts'
+import { addExports } from './routes/exports.ts'
 import { addMcp } from './routes/mcp.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
@@ -46,6 +47,10 @@ const mostBundlesWaiting = 16
 // Verifying keeps the whole process busy, bundle by bundle.
 const mostVerified = 1
 const mostVerifiedWaiting = 8
+
+// Counting what a large export has reads some thousand sums.
+const mostCounted = 2
+const mostCountedWaiting = 16
 
 const storeRetryS = 5
 
@@ -107,9 +112,13 @@ export const createApi = (deps: MarketDeps): Api => {
         'Authorization',
         'Content-Type',
         'Idempotency-Key',
+        'If-Match',
+        'If-None-Match',
+        'If-Range',
         'MCP-Protocol-Version',
         'Offer',
         'Payment-Signature',
+        'Range',
         'X-API-Key',
       ],
       exposeHeaders: [
@@ -117,6 +126,10 @@ export const createApi = (deps: MarketDeps): Api => {
         'Link',
         'Retry-After',
         'Content-Disposition',
+        'Content-Range',
+        'Accept-Ranges',
+        'Location',
+        'Repr-Digest',
         'Anchored-Until',
         'Price',
         'Receipt-Id',
@@ -159,6 +172,8 @@ export const createApi = (deps: MarketDeps): Api => {
   addSample(app, deps, gate)
   addSta(app, deps, gate)
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
+  if (deps.exports !== undefined)
+    addExports(app, deps, deps.exports, openGate(mostCounted, mostCountedWaiting))
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)

@@ -57,6 +57,11 @@ export const problems = {
     title: 'There is nothing here',
     help: 'See /docs for what there is, and /v1/stations for the stations.',
   },
+  'export-expired': {
+    status: 410,
+    title: 'This export is not kept any more',
+    help: 'POST the same to /v1/exports again, with "from" and "to" as "detail" has them: what was paid is made again for nothing.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'This method does not work here',
@@ -95,7 +100,7 @@ export const problems = {
   'query-too-large': {
     status: 413,
     title: 'The query would touch too much at once',
-    help: 'Change the parameter named in "fields", or page through with limit and cursor.',
+    help: 'Change the parameter named in "fields", or page through with limit and cursor; POST /v1/exports is for more.',
   },
   'body-too-large': {
     status: 413,
@@ -108,6 +113,16 @@ export const problems = {
     help: 'Send JSON with Content-Type: application/json.',
   },
   'uri-too-long': { status: 414, title: 'The address is too long', help: 'Ask for fewer names at once.' },
+  'precondition-failed': {
+    status: 412,
+    title: 'The file is another one',
+    help: 'Its entity tag is not the one in If-Match: fetch it anew, from its beginning.',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    title: 'The file has no such part',
+    help: 'Content-Range says how long it is; "Range: bytes=N-" gives what follows byte N.',
+  },
   'headers-too-large': { status: 431, title: 'The headers are too large', help: 'Send fewer of them.' },
   'internal-error': {
     status: 500,
@@ -133,6 +148,11 @@ export const problems = {
     status: 503,
     title: 'The card service does not answer',
     help: 'Nothing was paid. Ask again after Retry-After seconds.',
+  },
+  'exports-full': {
+    status: 503,
+    title: 'There is no room for another export',
+    help: 'DELETE one of yours, or ask again after Retry-After seconds.',
   },
   'rate-limited': {
     status: 429,

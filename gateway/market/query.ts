@@ -2,7 +2,7 @@
  * The query core that every door calls: parse (the schemas below), plan (what it will cost, refused if too much),
  * run (rows). It knows nothing of HTTP; what a query costs in money belongs between plan and run.
  */
-import type { z } from '@hono/zod-openapi'
+import { z } from '@hono/zod-openapi'
 import type { Anchors } from '../anchor/anchor.ts'
 import { quantities } from '../reading/quantity.ts'
 import type { Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
@@ -22,6 +22,11 @@ const { from, to, every, fn, min_quality, limit, cursor, format } = parameters
 /** Which stations, of them which sensors, of these which quantities. */
 const subject = { station, bbox, h3, near, sensor, quantity }
 
+const numbersAsText = (body: object): object =>
+  Object.fromEntries(
+    Object.entries(body).map(([name, value]) => [name, typeof value === 'number' ? `${value}` : value]),
+  )
+
 /** What can be asked of readings, by parameter name; values as text or, where repeated, lists of text. */
 export const readingsQuery = queryOf({
   ...subject,
@@ -34,6 +39,11 @@ export const readingsQuery = queryOf({
   cursor,
   format,
 })
+/** What an export is made of: the same, as members of a JSON object; numbers may be numbers there. */
+export const exportQuery = z.preprocess(
+  (body) => (typeof body === 'object' && body !== null && !Array.isArray(body) ? numbersAsText(body) : body),
+  queryOf({ ...subject, from, to, every, fn, min_quality, format }),
+)
 export const latestQuery = queryOf({ ...subject, format })
 export const scopeQuery = queryOf({ ...subject, from, to })
 
@@ -162,6 +172,10 @@ export const planReadings = (
     },
   }
 }
+
+/** A query with its times resolved, in one string: what offers and receipts are bound to. */
+export const queryText = ({ bound, selection: { fromMs, toMs } }: Plan): string =>
+  `readings ${bound} ${fromMs} ${toMs}`
 
 type Spanned = { readonly fromMs: number; readonly toMs: number; readonly next: string | null }
 

@@ -5,11 +5,12 @@ import type { CardBook, CardRail } from '../sales/cards.ts'
 import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
 import type { MicroUsd } from '../sales/money.ts'
 import type { Order } from '../sales/orders.ts'
-import type { Price, PricedRow } from '../sales/price.ts'
+import type { Price, PricedRow, Tally } from '../sales/price.ts'
 import type { Due, Paying, Rail, RailRequest, SellTo } from '../sales/rail.ts'
 import type { Payer, Sale } from '../sales/sale.ts'
 import type { Sales } from '../sales/sales.ts'
 import { entityTag, isNotModified } from './api.ts'
+import { idempotencyKeyIn } from './idempotency-key.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
 import { tabsOf } from './tab.ts'
 import { timeText } from './time.ts'
@@ -22,6 +23,8 @@ export type Cards = { readonly rail: CardRail; readonly book: CardBook }
 export type TillParts = {
   readonly sales: Sales
   readonly priceOf: (rows: Iterable<PricedRow>, own: ReadonlySet<string>) => Price
+  /** A price that grows row by row; rows of these stations cost nothing. */
+  readonly openTally: (own: ReadonlySet<string>) => Tally
   readonly usdText: (amount: MicroUsd) => string
   readonly newSaleId: () => string
   readonly saleHash: (text: string | Uint8Array) => Uint8Array
@@ -148,17 +151,6 @@ export const openTill = (parts: TillParts) => {
     return accepted
   }
 
-  const idempotencyKeyIn = (c: Context): string | undefined => {
-    const text = c.req.header('idempotency-key')
-    if (text !== undefined && !/^[\x21-\x7e]{8,128}$/.test(text))
-      throw new Problem(
-        fault('invalid-query', 'Idempotency-Key takes 8 to 128 visible ASCII characters', {
-          fields: [{ name: 'Idempotency-Key', detail: 'takes 8 to 128 visible ASCII characters' }],
-        }),
-      )
-    return text
-  }
-
   /** A body that tells how much of it was taken. */
   const watched = (body: Uint8Array, sale: Sale): ReadableStream<Uint8Array<ArrayBuffer>> => {
     let at = 0
@@ -280,6 +272,8 @@ export const openTill = (parts: TillParts) => {
     ...parts,
     keyOf,
     keyIdOf,
+    allowed,
+    offerIn,
     withScope,
     saleFor,
     due,

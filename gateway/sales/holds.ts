@@ -153,10 +153,10 @@ export const openHolds = (database: DatabaseSync, ledger: Ledger, keys: Keys) =>
     /** Gives a hold back; false where it was ended before. */
     release: (id: string, occasion: Occasion): boolean =>
       ledger.together((post) => endWith(known(id), 'released', [], occasion, post)).ok,
-    /** Gives back every hold that there is: what it was taken for is under way no more. */
-    releaseAll: (occasion: Occasion): void => {
+    /** Gives back every hold but those that are to be kept: what it was taken for is under way no more. */
+    releaseAll: (occasion: Occasion, isKept: (id: string) => boolean = () => false): void => {
       for (const hold of unended.all().map(asHold))
-        ledger.together((post) => endWith(hold, 'released', [], occasion, post))
+        if (!isKept(hold.id)) ledger.together((post) => endWith(hold, 'released', [], occasion, post))
     },
   }
 }

@@ -91,6 +91,9 @@ export const openSaleTable = (database: DatabaseSync) => {
   const open = database.prepare("SELECT * FROM sale WHERE state = 'open' AND time_ms < ?")
   const find = database.prepare('SELECT * FROM sale WHERE id = ? AND customer = ?')
   const keyless = database.prepare('SELECT * FROM sale WHERE id = ? AND api_key IS NULL')
+  const soldSince = database.prepare(`
+    SELECT * FROM sale WHERE customer = ? AND query = ? AND time_ms >= ? AND state = 'delivered'
+    ORDER BY time_ms DESC LIMIT 1`)
   const recent = database.prepare(
     'SELECT * FROM sale WHERE customer = ? AND time_ms < ? ORDER BY time_ms DESC LIMIT ?',
   )
@@ -133,6 +136,11 @@ export const openSaleTable = (database: DatabaseSync) => {
     /** A sale that was paid without a key. */
     keyless: (id: string): Sale | undefined => {
       const row = keyless.get(id)
+      return row && asSale(row)
+    },
+    /** The newest sale of that query to that customer since then (UTC ms) that was delivered whole. */
+    soldSince: (customer: string, query: Uint8Array, sinceMs: number): Sale | undefined => {
+      const row = soldSince.get(customer, query, sinceMs)
       return row && asSale(row)
     },
     list: (customer: string, limit: number, beforeMs: number = Number.MAX_SAFE_INTEGER): Sale[] =>

@@ -6,6 +6,7 @@ import type { Signer } from '../reading/cose.ts'
 import { openBodies } from './bodies.ts'
 import { type CardBook, openCardBook } from './cards.ts'
 import { openHolds } from './holds.ts'
+import { type Jobs, openJobNames, openJobs } from './jobs.ts'
 import { type Keys, openKeys } from './keys.ts'
 import { type Ledger, openLedger, openSalesDatabase } from './ledger.ts'
 import type { MicroUsd } from './money.ts'
@@ -33,6 +34,7 @@ export type Sales = Disposable &
     readonly keys: Keys
     readonly cards: CardBook
     readonly tabs: Tabs
+    readonly jobs: Jobs
     /** Notes how much of a body its buyer has taken; what was not served at all is paid back. */
     served(sale: Sale, much: 'nothing' | 'some' | 'all'): void
     /** The sale of that query to that customer, if there is one: later pages of it are paid. */
@@ -40,6 +42,8 @@ export type Sales = Disposable &
     sale(customer: string, id: string): Sale | undefined
     /** A sale that was paid without a key: its id is a secret that only its buyer was told. */
     keyless(id: string): Sale | undefined
+    /** The newest sale of that query to that customer since then (UTC ms) that was delivered whole. */
+    soldSince(customer: string, query: Uint8Array, sinceMs: number): Sale | undefined
     list(customer: string, limit: number, beforeMs?: number): Sale[]
     /** Adds credit that came by a rail; false where this request was credited before. */
     credit(request: string, rail: string, customer: string, amount: MicroUsd, memo: string): boolean
@@ -58,6 +62,9 @@ export const openSales = (options: SalesOptions): Sales => {
   refunds.refundUnserved(Number.MAX_SAFE_INTEGER, 'the hub was stopped before this was served')
   const orders = openOrders({ ...options, ledger, keys, table, bodies, refunds })
   const holds = openHolds(database, ledger, keys)
+  const names = openJobNames(database)
+  holds.releaseAll({ timeMs: nowMs(), memo: 'the hub was stopped' }, names.has)
+  const jobs = openJobs({ ...options, names, holds, table })
   const tabs = openTabs({ ...options, database, ledger, holds, keys, table })
 
   return {
@@ -68,6 +75,7 @@ export const openSales = (options: SalesOptions): Sales => {
     keys,
     cards,
     tabs,
+    jobs,
     served: (sale, much) => {
       if (much === 'nothing') refunds.refund(sale, 'nothing of it was taken')
       else table.note(sale.id, much === 'all' ? 'delivered' : 'partial')
@@ -78,6 +86,7 @@ export const openSales = (options: SalesOptions): Sales => {
     },
     sale: (customer, id) => table.find(id, customer),
     keyless: table.keyless,
+    soldSince: table.soldSince,
     list: table.list,
     credit: (request, rail, customer, amount, memo) =>
       ledger.post({

@@ -15,11 +15,11 @@ const schema = `
   ) STRICT, WITHOUT ROWID;
 `
 
-/** Opens the tabs. What was held for tabs of a hub that died is given back. */
+/** Opens the tabs. */
 export const openTabs = (
   deps: Omit<TabDeps, 'bases' | 'closed'> & { readonly database: DatabaseSync; readonly ledger: Ledger },
 ) => {
-  const { database, ledger, holds, keys, prices, nowMs } = deps
+  const { database, ledger, keys, prices, nowMs } = deps
   database.exec(schema)
   const baseOf = database.prepare('SELECT 1 FROM tab WHERE name = ?')
   const noteBase = database.prepare('INSERT OR IGNORE INTO tab VALUES (?, ?, ?)')
@@ -27,7 +27,6 @@ export const openTabs = (
     isPaid: (name) => baseOf.get(name) !== undefined,
     note: (name, customer, timeMs) => void noteBase.run(name, customer, timeMs),
   }
-  holds.releaseAll({ timeMs: nowMs(), memo: 'the hub was stopped' })
   const underWay = new Set<Tab>()
 
   return {

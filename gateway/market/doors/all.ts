@@ -22,7 +22,9 @@ export const doors: readonly Door[] = [
   { name: 'topup', address: '/v1/topup', title: 'A key paid by x402', page: false },
   { name: 'checkout', address: '/v1/checkout', title: 'Credit by card', page: false },
   { name: 'quotes', address: '/v1/quotes', title: 'What a query costs', page: false },
+  { name: 'exports', address: '/v1/exports', title: 'Whole data sets as files', page: false },
   { name: 'receipts', address: '/v1/receipts', title: 'What was bought', page: false },
+  { name: 'sensorthings', address: '/sta/v1.1', title: 'OGC SensorThings', page: true },
   { name: 'mcp', address: '/mcp', title: 'Tools for language models (MCP)', page: false },
   { name: 'status', address: '/v1/status', title: 'Status of this hub', page: true },
 ]

@@ -7,13 +7,13 @@ import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import { findStations } from '../area.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
-import { planReadings, readingsQuery } from '../query.ts'
+import { planReadings, queryText, readingsQuery } from '../query.ts'
 import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
 import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import type { SendBundle } from './bundle.ts'
-import { queryText, type RunPriced } from './readings.ts'
+import type { RunPriced } from './readings.ts'
 
 const secured = [{ key: [] }]
 

@@ -31,6 +31,7 @@ import {
   nextPlan,
   type Plan,
   planReadings,
+  queryText,
   readingsQuery,
   run,
   runLatest,
@@ -85,10 +86,6 @@ const pricedRows = (answer: Answer, nowMs: number): PricedRow[] =>
 
 // What one sale can hold in all its pages; more is for a shorter time, or for one station.
 const maxPaidRows = 100_000
-
-/** A query with its times resolved, in one string: what offers and receipts are bound to. */
-export const queryText = ({ bound, selection: { fromMs, toMs } }: Plan): string =>
-  `readings ${bound} ${fromMs} ${toMs}`
 
 /** A page, and the price of it and of all pages behind it. */
 export type RunPriced = (

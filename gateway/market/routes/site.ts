@@ -89,9 +89,11 @@ export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): 
     openapi: '3.1.1',
     info: { title: 'Groundtruth', version, description, license: { name: 'MIT' } },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: ['Readings', 'Stations', 'SensorThings', 'Buying', 'Proof', 'Operation', 'About'].map((name) => ({
-      name,
-    })),
+    tags: ['Readings', 'Stations', 'SensorThings', 'Buying', 'Exports', 'Proof', 'Operation', 'About'].map(
+      (name) => ({
+        name,
+      }),
+    ),
   })
   unchanging('/openapi.json', 'application/json', JSON.stringify(document))
 }
