@@ -1,14 +1,11 @@
-import { execFile, spawn } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { build } from 'esbuild'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { bundleForBrowser, chromiumHint, chromiumPath, openPage } from '#test/chromium.ts'
 import { checkTypes, installClient } from '#test/installed.ts'
 import { startSellingHub } from '#test/sales/whole-hub.ts'
-import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
 
 /** What a stranger's program does with the package, and tells of it. */
@@ -106,54 +103,8 @@ test('the packed client is installed without a network, has its types, and buys 
   expectBought(JSON.parse(stdout) as Record<string, unknown>)
 }, 180_000)
 
-const chromium = '/usr/bin/chromium'
-
-/** A page of its own origin with a script, and a door to a node that pages may ask; what it posts is the answer. */
-const servePage = async (script: string, rpc: string) => {
-  const told = Promise.withResolvers<string>()
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
-    const body = Buffer.concat(chunks)
-    if (request.url === '/told') {
-      told.resolve(body.toString())
-      return response.end()
-    }
-    if (request.url === '/rpc') {
-      const headers = { 'content-type': 'application/json' }
-      const answer = await fetch(rpc, { method: 'POST', headers, body })
-      return response.writeHead(answer.status, headers).end(await answer.text())
-    }
-    const isScript = request.url === '/page.js'
-    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
-    response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>')
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, told: told.promise }
-}
-
-/** Opens a page in a browser without a window until the test ends. */
-const browse = (url: string): void => {
-  const browser = spawn(
-    chromium,
-    [
-      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-      ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-      ...['--remote-debugging-port=0', `--user-data-dir=${temporaryDirectory()}`],
-      url,
-    ],
-    { stdio: 'ignore', detached: true },
-  )
-  // The whole group: a browser is many processes.
-  onTestFinished(() => void process.kill(-browser.pid!, 'SIGKILL'))
-}
-
-test.skipIf(!existsSync(chromium))(
-  'the packed client has nothing of Node in it, and buys and verifies in Chromium across origins',
+test.skipIf(chromiumPath === undefined)(
+  `the packed client has nothing of Node in it, and buys and verifies in Chromium across origins${chromiumHint}`,
   async () => {
     const [{ directory }, { http, key, rpc }] = await Promise.all([installClient(), startHub()])
     writeFileSync(join(directory, 'program.ts'), program)
@@ -164,25 +115,16 @@ test.skipIf(!existsSync(chromium))(
         .catch((error) => JSON.stringify({ failed: error.stack }))
       await fetch('/told', { method: 'POST', body: said })`,
     )
-    const { outputFiles, metafile } = await build({
-      entryPoints: [join(directory, 'page.ts')],
-      bundle: true,
-      write: false,
-      platform: 'browser',
-      format: 'esm',
-      target: 'es2022',
-      minify: true,
-      metafile: true,
-      logLevel: 'silent',
-    })
-    const inputs = Object.keys(metafile.inputs)
+    const { script, inputs } = await bundleForBrowser(join(directory, 'page.ts'))
     expect(inputs.some((path) => path.includes('@groundtruth/client/dist/client/client.js'))).toBe(true)
     expect(inputs.filter((path) => path.startsWith('node:') || path.includes('.node.'))).toEqual([])
-    const { text } = outputFiles[0]!
-    console.log(`the client in a browser: ${Math.round(text.length / 1024)} KiB minified`)
-    const { url, told } = await servePage(text, rpc)
-    browse(url)
-    expectBought(JSON.parse(await told) as Record<string, unknown>)
+    console.log(`the client in a browser: ${Math.round(script.length / 1024)} KiB minified`)
+    // Stands for a node that pages may ask, as public ones are.
+    await using page = await openPage(script, async (_, body) => {
+      const headers = { 'content-type': 'application/json' }
+      return (await fetch(rpc, { method: 'POST', headers, body: new Uint8Array(body) })).text()
+    })
+    expectBought(JSON.parse(await page.told) as Record<string, unknown>)
   },
   180_000,
 )

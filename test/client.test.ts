@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { describe, expect, expectTypeOf, test } from 'vitest'
+import { describe, expect, expectTypeOf, onTestFinished, test, vi } from 'vitest'
 import type { z } from 'zod'
 import {
   type Budget,
@@ -135,7 +135,10 @@ describe('the client: buying', () => {
 
   test('leaves out what is not good enough', async () => {
     const { open } = await openShop()
-    const bought = await open().buy({ ...hourOfB, minQuality: 0.5 })
+    const hub = open()
+    const intervals = await hub.buy({ ...hourOfB, minQuality: 0.5, every: '1h', fn: 'count' })
+    expect((await intervals.all()).map(({ values }) => values)).toEqual([{ temperature: 59 }])
+    const bought = await hub.buy({ ...hourOfB, minQuality: 0.5 })
     expect((await bought.all()).map(({ quality }) => quality.score)).toEqual(new Array(59).fill(1))
   })
 
@@ -173,6 +176,15 @@ describe('the client: buying', () => {
     expect(twice.spentMicroUsd).toBe(2n * hourPrice)
     await expect(twice.buy(hourOfB)).rejects.toMatchObject({ limit: 'total', leftMicroUsd: 0n })
     expect(credit()).toBe(1_000_000n - 3n * hourPrice)
+  })
+
+  test('what turned out cheaper than it was offered counts as what was paid', async () => {
+    const { open, till, customer } = await openShop()
+    const hub = open()
+    const quote = await hub.quote(hourOfB)
+    till.sales.keys.own(customer, stationB)
+    expect(await quote.buy()).toMatchObject({ priceMicroUsd: 0n, receiptId: null })
+    expect(hub.spentMicroUsd).toBe(0n)
   })
 
   test('does not count what the hub refused', async () => {
@@ -302,6 +314,27 @@ describe('the client: a rude world', () => {
     const refused = await hub.status().catch((error: unknown) => error)
     expect(refused).toMatchObject({ slug: 'rate-limited', status: 429, retryAfterS: 1 })
     expect(asked).toBe(3)
+  })
+
+  test('waits as long as the hub asks for, and no longer than a minute', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { open, requests } = await openShop()
+    for (const [asked, waitedS] of [
+      ['30', 30],
+      ['3600', 60],
+    ] as const) {
+      requests.length = 0
+      const hub = open({ tries: 2 }, async () => {
+        return new Response('', { status: 503, headers: { 'retry-after': asked } })
+      })
+      const refused = hub.status().catch((error: unknown) => error)
+      await vi.advanceTimersByTimeAsync(waitedS * 1000 - 1)
+      expect(requests).toHaveLength(1)
+      await vi.advanceTimersByTimeAsync(1)
+      expect(requests).toHaveLength(2)
+      expect(await refused).toMatchObject({ slug: 'unknown', status: 503 })
+    }
   })
 
   test('a wrong parameter is named, and is not asked for twice', async () => {

@@ -177,7 +177,6 @@ export const askerOf = ({ root, fetch, key, tries }: AskOptions): Ask => {
         if (count >= tries || !passing.has(answer.status) || !mayRepeat(answer)) return answer
         waitMs = Math.min(longestPauseMs, Math.max(waitMs, (retryAfterS(answer) ?? 0) * 1000))
       } catch (error) {
-        signal?.throwIfAborted()
         // fetch names every failure of the network alike, and keeps the reason in its cause.
         const { name, message, cause } = error as Error
         if (!(error instanceof TypeError) && name !== 'TimeoutError') throw error

@@ -27,13 +27,12 @@ type SpanQuery = SensorsQuery & {
   readonly from?: Time
   /** Moment after the last; now unless told. */
   readonly to?: Time
-}
-
-/** Single readings of a span of time. */
-export type ReadingsQuery = SpanQuery & {
   /** Only readings with at least this score, 0 to 1; the others cost nothing. */
   readonly minQuality?: number
 }
+
+/** Single readings of a span of time. */
+export type ReadingsQuery = SpanQuery
 
 /** One value for each interval of a span of time. */
 export type IntervalsQuery = SpanQuery & {
@@ -71,9 +70,8 @@ const defaultSpanMs = 3_600_000
 
 /** The parameters of a query, its times fixed by the hub's clock: quote, purchase and later pages are about the same. */
 export const fixedSearch = (query: AnyQuery, hubMs: number): URLSearchParams => {
-  const { from, to, ...rest } = query
+  const { from, to, minQuality, ...rest } = query
   const toMs = to === undefined ? hubMs : msOf('to', to, hubMs)
   const fromMs = from === undefined ? Math.max(0, toMs - defaultSpanMs) : msOf('from', from, hubMs)
-  const { minQuality, ...others } = 'every' in rest ? { ...rest, minQuality: undefined } : rest
-  return searchOf({ ...others, from: fromMs, to: toMs, min_quality: minQuality?.toFixed(6) })
+  return searchOf({ ...rest, from: fromMs, to: toMs, min_quality: minQuality?.toFixed(6) })
 }

@@ -6,6 +6,8 @@ import { linking } from './link.ts'
 import type { Measurement } from './measurement.ts'
 import { memory } from './memory.ts'
 import { nodeRed } from './node-red.ts'
+import { proving } from './proof.ts'
+import { selling } from './sales.ts'
 import { signing } from './sign.ts'
 import { size } from './size.ts'
 import { store } from './store.ts'
@@ -17,11 +19,13 @@ import { weekAway } from './week.ts'
 export const all: readonly Measurement[] = [
   signing,
   verifying,
+  proving,
   encoding,
   size,
   journal,
   ingest,
   store,
+  selling,
   linking,
   edge,
   memory,

@@ -8,6 +8,7 @@ import type { Chain } from '#gateway/anchor/chain.ts'
 import { readCall } from '#gateway/anchor/node.ts'
 import { testToken } from '#gateway/paying.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
+import type { Credit } from '#gateway/sales/rail.ts'
 import { encodeMint, testUsdDomain } from '#gateway/sales/token/token.ts'
 import { openX402 } from '#gateway/sales/x402.ts'
 import { openSelling } from '#gateway/selling.ts'
@@ -80,6 +81,32 @@ export const openTokenChain = async (directory: string) => {
 export type TokenChain = Awaited<ReturnType<typeof openTokenChain>>
 export type Wallet = Awaited<ReturnType<TokenChain['newWallet']>>
 
+/** Opens a rail that settles on that chain, with its books in a directory. */
+export const railOn =
+  (
+    { chain, asset }: { readonly chain: Chain; readonly asset: Hex },
+    directory: string,
+    log: (message: string) => void,
+    { waitMs = 5000, chainMs = 1000 } = {},
+  ) =>
+  (credit: Credit) =>
+    openX402({
+      chain,
+      chainId: 31337,
+      account: settling,
+      asset,
+      payTo: settling.address,
+      domain: testUsdDomain,
+      capWei: 10n ** 11n,
+      path: join(directory, 'x402.sqlite'),
+      credit,
+      log,
+      waitMs,
+      pollMs: 20,
+      chainMs,
+      roundMs: 50,
+    })
+
 const hub = newSigner()
 
 /** A shop whose rail settles on that chain; reopening its directory is a restart of the hub. */
@@ -87,6 +114,7 @@ export const openShop = async (
   { chain, asset }: TokenChain,
   directory = temporaryDirectory(),
   waitMs = 5000,
+  chainMs = 1000,
 ) => {
   const weather = openWeather(chain)
   const logged: string[] = []
@@ -98,23 +126,10 @@ export const openShop = async (
     factor: () => 1000,
     starterMicroUsd: 0n,
     publicUrl: 'https://data.example',
-    openRail: (credit) =>
-      openX402({
-        chain: weather.chain,
-        chainId: 31337,
-        account: settling,
-        asset,
-        payTo: settling.address,
-        domain: testUsdDomain,
-        capWei: 10n ** 11n,
-        path: join(directory, 'x402.sqlite'),
-        credit,
-        log: (message) => logged.push(message),
-        waitMs,
-        pollMs: 20,
-        chainMs: 1000,
-        roundMs: 50,
-      }),
+    openRail: railOn({ chain: weather.chain, asset }, directory, (message) => logged.push(message), {
+      waitMs,
+      chainMs,
+    }),
     nowMs: () => nowMs,
   })
   const { till } = selling
