@@ -134,7 +134,12 @@ const hasBody = (c: Context): boolean => {
 
 const isJson = (type: string | undefined): boolean => /^application\/json *(;|$)/i.test(type ?? '')
 
-/** Refuses bodies that are too long, before they are read, and such as are not JSON. */
+// Clients of InfluxDB send a form, and some of them without saying so.
+const forms = '/influx/'
+const isForm = (type: string | undefined): boolean =>
+  type === undefined || /^application\/x-www-form-urlencoded *(;|$)/i.test(type)
+
+/** Refuses bodies that are too long, before they are read, and such as are not of the kind that is read there. */
 export const limitBodies = (): MiddlewareHandler => {
   const limited = (maxSize: number): MiddlewareHandler =>
     bodyLimit({
@@ -149,8 +154,15 @@ export const limitBodies = (): MiddlewareHandler => {
     // Middleware stands under ALL. What no route takes is never read, and answered with its own problem.
     const isTaken = method !== 'GET' && matchedRoutes(c).some((route) => route.method === method)
     if (!isTaken || !hasBody(c)) return next()
-    if (!isJson(c.req.header('content-type')))
-      throw new Problem(fault('unsupported-media-type', 'a body is application/json here'))
+    const type = c.req.header('content-type')
+    const isRead = path.startsWith(forms) ? isForm(type) : isJson(type)
+    if (!isRead)
+      throw new Problem(
+        fault(
+          'unsupported-media-type',
+          `a body is ${path.startsWith(forms) ? 'application/x-www-form-urlencoded' : 'application/json'} here`,
+        ),
+      )
     return (path.startsWith(webhooks) ? webhook : usual)(c, next)
   }
 }

@@ -1,5 +1,6 @@
 /** The market's door for programs and people: one HTTP API over what the hub knows. Pure of sockets. */
 import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import { compress } from 'hono/compress'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
@@ -17,6 +18,7 @@ import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
 import { addCheckout } from './routes/checkout.ts'
 import { addExports } from './routes/exports.ts'
+import { addInflux, influxFault, influxRoot, noteInfluxKey } from './routes/influx.ts'
 import { addMcp } from './routes/mcp.ts'
 import { addPurchases } from './routes/purchases.ts'
 import { addReadings } from './routes/readings.ts'
@@ -80,8 +82,10 @@ export const createApi = (deps: MarketDeps): Api => {
       )
     },
   })
-  app.onError((error) => problemResponse(faultOf(error, deps.report)))
-  app.notFound((c) => problemResponse(fault('not-found', `there is nothing at ${c.req.path}`)))
+  const answerFault = (c: Context, wrong: Fault): Response =>
+    c.req.path.startsWith(influxRoot) ? influxFault(c, wrong, deps) : problemResponse(wrong)
+  app.onError((error, c) => answerFault(c, faultOf(error, deps.report)))
+  app.notFound((c) => answerFault(c, fault('not-found', `there is nothing at ${c.req.path}`)))
 
   app.use(meterRequests(deps.metrics, deps.version, deps.evidence))
   app.use(
@@ -145,13 +149,15 @@ export const createApi = (deps: MarketDeps): Api => {
       maxAge: 86_400,
     }),
   )
+  app.use('/influx/*', noteInfluxKey)
   if (deps.limits !== undefined) app.use(limitRates(deps.limits, deps.nowMs, (c) => deps.till?.keyIdOf(c)))
   app.use(limitBodies())
   app.use(
     methodNotAllowed({
       app,
       onMethodNotAllowed: (c, methods) =>
-        problemResponse(
+        answerFault(
+          c,
           fault('method-not-allowed', `${c.req.method} does not work here`, {
             headers: { allow: methods.join(', ') },
           }),
@@ -164,7 +170,8 @@ export const createApi = (deps: MarketDeps): Api => {
     await next()
     if (!c.res.headers.has('cache-control')) c.header('cache-control', caching.changing)
   })
-  for (const path of ['/v1/*', '/sta/*']) app.use(path, timeout(answerMs, new HTTPException(504)))
+  for (const path of ['/v1/*', '/sta/*', '/influx/*'])
+    app.use(path, timeout(answerMs, new HTTPException(504)))
 
   const gate = openGate(mostQueries, mostWaiting)
   addStations(app, deps)
@@ -187,6 +194,7 @@ export const createApi = (deps: MarketDeps): Api => {
       description: 'An API key, from POST /v1/keys',
     })
   }
+  addInflux(app, deps, gate)
   addBatches(app, deps)
   addRefusals(app, deps)
   addStatus(app, deps)

@@ -7,6 +7,11 @@ export const problems = {
     title: 'A parameter cannot be used as given',
     help: 'Look at "fields": each names a parameter and says what it takes. /docs lists them all.',
   },
+  'query-not-answered': {
+    status: 400,
+    title: 'This InfluxQL is not answered here',
+    help: 'SELECT and SHOW over the measurement "readings" are answered; "detail" says what of them.',
+  },
   'bad-request': {
     status: 400,
     title: 'The request cannot be read',
@@ -110,7 +115,7 @@ export const problems = {
   'unsupported-media-type': {
     status: 415,
     title: 'The body is of a kind that is not read here',
-    help: 'Send JSON with Content-Type: application/json.',
+    help: 'Send what "detail" names, with its Content-Type.',
   },
   'uri-too-long': { status: 414, title: 'The address is too long', help: 'Ask for fewer names at once.' },
   'precondition-failed': {

@@ -69,7 +69,8 @@ export const readingRow = (
 // A mean says a little more than one value does; more digits than this would be noise.
 const meanExtraDecimals = 2
 
-const bucketValue = ({ quantity: code, value }: Bucket, fn: RollupFunction): number => {
+/** The value of an interval as it is shown: to the last decimal of its quantity (a code), a mean to two more. */
+export const bucketValue = (code: number, value: number, fn: RollupFunction): number => {
   if (fn === 'count') return value
   return Number(value.toFixed(quantityCoded(code)!.decimals + (fn === 'mean' ? meanExtraDecimals : 0)))
 }
@@ -87,7 +88,7 @@ export const bucketRows = (buckets: readonly Bucket[], fn: RollupFunction): Buck
       rows.push({ station, sensor, time: timeText(timeMs), values: {}, counts: {} })
     before = bucket
     const row = rows.at(-1)!
-    row.values[quantity.name] = bucketValue(bucket, fn)
+    row.values[quantity.name] = bucketValue(bucket.quantity, bucket.value, fn)
     row.counts[quantity.name] = bucket.count
   }
   return rows

@@ -74,13 +74,22 @@ export type Priced = {
 const maxAuthorization = 512
 
 const bearer = /^Bearer +(\S+)$/i
+const token = /^Token +(?:[^ :]*:)?(\S+)$/i
 const basic = /^Basic +([A-Za-z0-9+/=]+)$/i
 
-/** The key in a request: as bearer token (RFC 6750), as password of Basic (RFC 7617), or in X-API-Key. */
+/** Notes a key that a request has in a place of its own, such as a parameter; it goes before those in headers. */
+export const setKey = (c: Context, text: string): void => c.set('key', text.slice(0, maxAuthorization))
+
+/**
+ * The key in a request: as bearer token (RFC 6750), as password of Basic (RFC 7617), as InfluxDB's "Token user:password",
+ * or in X-API-Key.
+ */
 const keyIn = (c: Context): string | undefined => {
+  const set: string | undefined = c.get('key')
+  if (set !== undefined) return set
   const authorization = c.req.header('authorization')?.slice(0, maxAuthorization)
-  const token = bearer.exec(authorization ?? '')?.[1]
-  if (token !== undefined) return token
+  const alone = (bearer.exec(authorization ?? '') ?? token.exec(authorization ?? ''))?.[1]
+  if (alone !== undefined) return alone
   const pair = basic.exec(authorization ?? '')?.[1]
   if (pair !== undefined) return Buffer.from(pair, 'base64').toString('utf8').split(':').slice(1).join(':')
   return authorization ?? c.req.header('x-api-key')?.slice(0, maxAuthorization)
@@ -187,6 +196,7 @@ export const openTill = (parts: TillParts) => {
     c.header('price', exposed(sale.priceMicroUsd))
     c.header('receipt-id', sale.id)
     c.header('credits-remaining', exposed(balanceOf(payer.customer)))
+    if (sold.again) c.header('age', `${Math.max(0, Math.floor((nowMs() - sale.timeMs) / 1000))}`)
     const { key } = payer
     if (key !== undefined && key.budget !== null) {
       // The key was looked up before this was paid, and after what is given again was.
@@ -285,26 +295,35 @@ export const openTill = (parts: TillParts) => {
     /**
      * Sells an answer, or gives it where it costs nothing, was paid with an earlier page, or is owed. `asked` is the same
      * for the same request at any time; `query` has its times resolved, and offers, receipts and later pages are bound to
-     * it. `make` reads and prices the answer; its `sale` is what a cursor in it names.
+     * it. `once` names an order whose answer still serves when it is asked for again, without an Idempotency-Key: the
+     * same account gets the same bytes for nothing as long as they are kept. `make` reads and prices the answer; its
+     * `sale` is what a cursor in it names.
      */
     serve: async (
       c: Context,
       asked: string,
-      { query, sale: paidBy }: { readonly query: string; readonly sale?: string },
+      {
+        query,
+        sale: paidBy,
+        once: name,
+      }: { readonly query: string; readonly sale?: string; readonly once?: string },
       make: (sale: string, own: ReadonlySet<string>) => Promise<Priced>,
     ): Promise<Response> => {
       const key = allowed(keyOf(c), 'read')
       const payer: Payer | undefined = key && { customer: key.customer, key, rail: 'credits' }
       const hash = saleHash(query)
       const isPaid = payer !== undefined && paidBy !== undefined && sales.paid(payer.customer, paidBy, hash)
-      const idempotencyKey = idempotencyKeyIn(c)
-      const once = idempotencyKey === undefined ? {} : { idempotencyKey }
+      const chosen = idempotencyKeyIn(c)
+      let idempotencyKey = chosen ?? name
       if (payer !== undefined && !isPaid) {
-        const owed = sales.owed({ payer, asked, ...once })
-        if (owed === 'conflict')
+        const owed = sales.owed({ payer, asked, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) })
+        if (owed === 'conflict' && chosen !== undefined)
           throw new Problem(fault('idempotency-conflict', 'it was used for another query before'))
-        if (owed !== undefined) return give(c, owed, payer)
+        // What is not kept any more is a new order.
+        if (owed === 'conflict') idempotencyKey = undefined
+        else if (owed !== undefined) return give(c, owed, payer)
       }
+      const once = idempotencyKey === undefined ? {} : { idempotencyKey }
       const id = isPaid ? paidBy : newSaleId()
       const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
       const priced = await make(id, own)

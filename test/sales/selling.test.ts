@@ -1,68 +1,15 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { decode } from 'cborg'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { verifyJws } from '#gateway/reading/jws.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signOwner } from '#gateway/reading/owner.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
 import { signToken } from '#gateway/reading/token.ts'
-import { defaultPrices } from '#gateway/sales/price.ts'
-import { openSelling } from '#gateway/selling.ts'
-import { anHour, nowMs, openWorld, stationA, stationB } from '#test/market-world.ts'
+import { anHour, nowMs, stationA, stationB } from '#test/market-world.ts'
+import { hub, network, openShop } from '#test/sales/shop.ts'
 import { newSigner } from '#test/station.ts'
-import { temporaryDirectory } from '#test/temporary.ts'
-
-const network = 'testnet'
-const hub = newSigner()
-
-const openShop = async (
-  path = join(temporaryDirectory(), 'sales.sqlite'),
-  clock: { nowMs: number } = { nowMs },
-  stations: Parameters<typeof openWorld>[1] = anHour(),
-) => {
-  const selling = openSelling({
-    path,
-    network,
-    hub,
-    prices: defaultPrices,
-    factor: () => 1000,
-    starterMicroUsd: 0n,
-    nowMs: () => clock.nowMs,
-  })
-  const { till } = selling
-  const world = await openWorld({ till, nowMs: () => clock.nowMs, network, hubKey: hub.publicKey }, stations)
-  let closed = false
-  const close = async () => {
-    if (closed) return
-    closed = true
-    selling[Symbol.dispose]()
-    await world[Symbol.asyncDispose]()
-  }
-  onTestFinished(close)
-  const { sales } = till
-
-  const signUp = async (credit: bigint, wanted: object = {}) => {
-    const response = await world.api.request('/v1/keys', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(wanted),
-    })
-    expect(response.status).toBe(201)
-    const made = (await response.json()) as { id: string; key: string }
-    const found = sales.keys.find(made.key, clock.nowMs)
-    if (!found.ok) return expect.fail(found.reason)
-    const { customer } = found.key
-    if (credit > 0n) sales.credit(`test:${customer}`, 'manual', customer, credit, 'a test')
-    const ask = (url: string, headers: Record<string, string> = {}, method = 'GET') =>
-      world.api.request(url, { method, headers: { authorization: `Bearer ${made.key}`, ...headers } })
-    return { ...made, customer, ask, credit: () => sales.ledger.balance(`customer:${customer}`) }
-  }
-  const expectSound = () =>
-    expect(sales.ledger.audit()).toEqual({ sum: 0n, unbalanced: [], wrongBalances: [] })
-  return { world, sales, till, signUp, expectSound, close, path, clock }
-}
 
 const hour = `/v1/readings?station=${stationB}&from=${nowMs - 3_600_000}&to=${nowMs}`
 

@@ -1,0 +1,53 @@
+/** SELECT without functions: readings as they are. */
+import type { ReadingRow } from '../row.ts'
+import { type Column, isTagColumn } from './influx-columns.ts'
+import type { Cell } from './influx-json.ts'
+import { fieldCode, scoreField } from './influx-names.ts'
+import { type RunPlan, readingsOf, type Wanted } from './influx-pages.ts'
+import { type Group, groupKey, type MadeRow } from './influx-rows.ts'
+import type { SensorTags } from './influx-sensors.ts'
+import type { SelectStatement } from './influxql.ts'
+
+/** A reading as a row; undefined where it has no value of the columns. */
+const madeRow = (row: ReadingRow, tags: SensorTags, columns: readonly Column[]): MadeRow | undefined => {
+  const fields = new Set(columns.map(({ field }) => field).filter((field) => fieldCode(field) !== undefined))
+  let values = 0
+  for (const field of fields) if ((row.values[field] ?? null) !== null) values++
+  if (values === 0) return undefined
+  const { station, time, quality } = row
+  const cells = columns.map((column): Cell => {
+    if (isTagColumn(column)) return tags[column.field]
+    return column.field === scoreField ? quality.score : (row.values[column.field] ?? null)
+  })
+  const timeMs = Date.parse(time)
+  return { timeMs, cells, parts: [{ station, values, timeMs, untilMs: timeMs + 1, score: quality.score }] }
+}
+
+/** Series of readings. `tagsOf` gives the tags of a sensor that is meant. */
+export const plainGroups = async (
+  { groupTags, descending, limit, offset }: SelectStatement,
+  columns: readonly Column[],
+  wanted: Wanted,
+  tagsOf: (station: string, sensor: string) => SensorTags | undefined,
+  run: RunPlan,
+): Promise<Group[]> => {
+  const groups = new Map<string, { readonly tags: SensorTags; readonly rows: MadeRow[] }>()
+  // Series that still want rows: with none left the rest need not be read.
+  const hungry = new Set(wanted.sensors.map((tags) => groupKey(tags, groupTags)))
+  const enough = limit === undefined || descending ? Number.POSITIVE_INFINITY : offset + limit
+  for await (const reading of readingsOf(wanted, run)) {
+    const tags = tagsOf(reading.station, reading.sensor)
+    const key = tags && groupKey(tags, groupTags)
+    if (tags === undefined || key === undefined || !hungry.has(key)) continue
+    const row = madeRow(reading, tags, columns)
+    if (row === undefined) continue
+    const group = groups.get(key) ?? { tags, rows: [] }
+    groups.set(key, group)
+    // One more than is given tells that something was left out.
+    if (group.rows.push(row) <= enough) continue
+    hungry.delete(key)
+    if (hungry.size === 0) break
+  }
+  if (descending) for (const { rows } of groups.values()) rows.reverse()
+  return [...groups.values()]
+}

@@ -1,0 +1,68 @@
+/** Answers to SELECT. */
+import type { SensorSummary } from '../../store/store.ts'
+import { type Column, columnsOf, namesOf } from './influx-columns.ts'
+import { functionGroups } from './influx-functions.ts'
+import type { Asked, Call } from './influx-gather.ts'
+import { fieldCode } from './influx-names.ts'
+import type { RunPlan, Wanted } from './influx-pages.ts'
+import { plainGroups } from './influx-plain.ts'
+import { groupKey, type Selected, selectedOf } from './influx-rows.ts'
+import { meantSensors, quantitiesOf } from './influx-sensors.ts'
+import type { SelectStatement } from './influxql.ts'
+import { InfluxRefusal } from './influxql-token.ts'
+
+/** What a SELECT is answered from: every sensor, the query core, and the time (UTC ms). */
+export type SelectSources = {
+  readonly sensors: readonly SensorSummary[]
+  readonly run: RunPlan
+  readonly latest: Asked['latest']
+  readonly nowMs: number
+}
+
+/** The span of a statement, UTC ms; its start has to be said, its end is now where nothing is. */
+export const spanOf = (
+  { where: { fromMs, toMs } }: SelectStatement,
+  nowMs: number,
+): { readonly fromMs: number; readonly toMs: number } => {
+  if (fromMs === undefined) throw new InfluxRefusal('say from when on: WHERE time >= now() - 1h')
+  return { fromMs, toMs: toMs ?? nowMs }
+}
+
+/** The sensors of the series that SLIMIT and SOFFSET leave: as in InfluxDB they count those without values too. */
+const inSeries = (
+  { groupTags, seriesLimit, seriesOffset }: SelectStatement,
+  sensors: readonly SensorSummary[],
+): readonly SensorSummary[] => {
+  if (seriesLimit === undefined) return sensors
+  const keys = [...new Set(sensors.map((one) => groupKey(one, groupTags)))].sort()
+  const left = new Set(keys.slice(seriesOffset, seriesOffset + seriesLimit))
+  return sensors.filter((one) => left.has(groupKey(one, groupTags)))
+}
+
+/** What a statement selects. Throws InfluxRefusal where it is not answered, StoreUnavailable where the store does not. */
+export const answerSelect = async (
+  statement: SelectStatement,
+  { sensors: all, run, latest, nowMs }: SelectSources,
+): Promise<Selected> => {
+  const span = spanOf(statement, nowMs)
+  const { fromMs, toMs } = span
+  const columns = columnsOf(statement, quantitiesOf(all))
+  const codes = [...new Set(columns.flatMap(({ field }) => fieldCode(field) ?? []))].sort((a, b) => a - b)
+  const sensors = inSeries(statement, meantSensors(all, statement.where)).filter(({ quantities }) =>
+    quantities.some((code) => codes.includes(code)),
+  )
+  const names = namesOf(statement, columns)
+  if (fromMs >= toMs || sensors.length === 0) return selectedOf(statement, names, [], span, nowMs)
+  const { minScore } = statement.where
+  const everySensor = statement.where.tags === undefined && statement.seriesLimit === undefined
+  const wanted: Wanted = { sensors, everySensor, codes, fromMs, toMs, minScore }
+  const byName = new Map(sensors.map((one) => [`${one.station}/${one.sensor}`, one]))
+  const find = (station: string, sensor: string) => byName.get(`${station}/${sensor}`)
+  const isCall = (column: Column): column is Column & Call => column.kind === 'call'
+  const calls = columns.filter(isCall)
+  const groups =
+    calls.length === 0
+      ? await plainGroups(statement, columns, wanted, find, run)
+      : await functionGroups({ statement, calls, wanted, find, run, latest })
+  return selectedOf(statement, names, groups, span, nowMs)
+}
