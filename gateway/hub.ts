@@ -217,6 +217,10 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
               ownerPermille: market.ownerPermille,
             },
             factor: (station) => evidence.profile(station)?.pricePermille ?? 1000,
+            sla: {
+              latestMaxAgeMs: market.sla.latestMaxAgeS * 1000,
+              mostCreditPermille: market.sla.mostCreditPermille,
+            },
             starterMicroUsd: BigInt(market.starterMicroUsd),
             ...(openRail === undefined ? {} : { openRail }),
             ...publicUrl,

@@ -10,6 +10,7 @@ import { type OwnerFactor, openTally, type PriceList, priceOf } from './sales/pr
 import type { Credit, Rail } from './sales/rail.ts'
 import { newSaleId, saleHash } from './sales/sale.ts'
 import { openSales } from './sales/sales.ts'
+import { defaultSla, type SlaPromises } from './sales/sla.ts'
 
 export type SellingOptions = {
   /** Path of the SQLite file with accounts, sales and ledger. */
@@ -18,6 +19,8 @@ export type SellingOptions = {
   readonly hub: Signer
   readonly prices: PriceList
   readonly factor: OwnerFactor
+  /** What is promised of answers; without it the usual. */
+  readonly sla?: SlaPromises
   /** Credit of a new account, given by the hub. */
   readonly starterMicroUsd: MicroUsd
   /** Opens the rail that requests without a key are paid by; it is told how credit is added. */
@@ -41,7 +44,8 @@ const offerFaults = {
 /** Opens the books, and the till in front of them. */
 export const openSelling = (options: SellingOptions): { readonly till: Till } & Disposable => {
   const { network, hub, prices, factor, starterMicroUsd, nowMs } = options
-  const sales = openSales(options)
+  const sla = options.sla ?? defaultSla
+  const sales = openSales({ ...options, sla })
   const rail = options.openRail?.(sales.credit)
   const termsHash = (asked: string): Uint8Array => saleHash(`terms ${asked}`)
   const parts: TillParts = {
@@ -49,6 +53,7 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
     priceOf: (rows, own) => priceOf(prices, rows, factor, own),
     openTally: (own) => openTally(prices, factor, own),
     usdText,
+    sla,
     newSaleId,
     saleHash,
     makeOffer: (query, most) => {

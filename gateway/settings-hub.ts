@@ -121,6 +121,22 @@ export const hub = z.strictObject({
       starterMicroUsd: microUsd
         .default(0)
         .describe('Credit that a new account begins with, in millionths of a US dollar.'),
+      sla: z
+        .strictObject({
+          latestMaxAgeS: z
+            .int()
+            .min(1)
+            .max(86_400)
+            .default(900)
+            .describe('Promise: seconds that the newest reading of a sensor is old at most.'),
+          mostCreditPermille: z
+            .int()
+            .min(0)
+            .max(1000)
+            .default(1000)
+            .describe('Thousandths of a price that are credited at most where a promise is not kept.'),
+        })
+        .prefault({}),
       x402: z
         .strictObject({
           enabled: z

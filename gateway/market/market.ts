@@ -25,6 +25,7 @@ import { addReadings } from './routes/readings.ts'
 import { addRefusals } from './routes/refusals.ts'
 import { addSample } from './routes/sample.ts'
 import { addSite } from './routes/site.ts'
+import { addSla } from './routes/sla.ts'
 import { addSta } from './routes/sta.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
@@ -137,6 +138,8 @@ export const createApi = (deps: MarketDeps): Api => {
         'Anchored-Until',
         'Price',
         'Receipt-Id',
+        'SLA-Credit',
+        'SLA-Reached',
         'Credits-Remaining',
         'Budget-Remaining',
         'Budget-Alarm',
@@ -184,6 +187,7 @@ export const createApi = (deps: MarketDeps): Api => {
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
+    addSla(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
     if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
     if (deps.verifyBundle !== undefined)

@@ -121,6 +121,9 @@ const sale = z.strictObject({
   rows: z.number().int(),
   state: z.enum(['open', 'partial', 'delivered', 'refunded']),
   query: hash,
+  slaCreditMicroUsd: microUsd.openapi({
+    description: 'Of the price, credited with the sale because less came than is promised',
+  }),
 })
 
 export const receiptSchema = sale
@@ -133,6 +136,31 @@ export const receiptSchema = sale
 export const receiptsSchema = z
   .strictObject({ receipts: z.array(sale), next: z.number().int().nullable() })
   .openapi('SalesReceipts')
+
+const slaPeriod = z.strictObject({
+  period: z.enum(['1h', '24h', '30d']),
+  measured: z.number().int(),
+  met: z.number().int(),
+  share: z
+    .number()
+    .nullable()
+    .openapi({ description: 'Met of measured, 0 to 1; null where none was measured' }),
+  creditedMicroUsd: microUsd,
+  creditedUsd: z.string(),
+})
+
+export const slaSchema = z
+  .strictObject({
+    time,
+    mostCredit: z.number().openapi({ description: 'Part of a price (0 to 1) that is credited at most' }),
+    latest: z.strictObject({
+      maxAgeS: z.number().openapi({
+        description: 'No newest reading that is paid for is older; what an older one cost is credited',
+      }),
+      periods: z.array(slaPeriod),
+    }),
+  })
+  .openapi('ServiceLevel')
 
 /** What a top-up is asked for with. */
 export const topUpSchema = z

@@ -9,6 +9,7 @@ import type { Price, PricedRow, Tally } from '../sales/price.ts'
 import type { Due, Paying, Rail, RailRequest, SellTo } from '../sales/rail.ts'
 import type { Payer, Sale } from '../sales/sale.ts'
 import type { Sales } from '../sales/sales.ts'
+import type { Measured, SlaPromises } from '../sales/sla.ts'
 import { entityTag, isNotModified } from './api.ts'
 import { idempotencyKeyIn } from './idempotency-key.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
@@ -58,6 +59,7 @@ export type TillParts = {
   readonly nowMs: () => number
   /** Where cards are taken. */
   readonly cards?: Cards
+  readonly sla: SlaPromises
 }
 
 /** An answer that has a price, made and not yet given. */
@@ -66,6 +68,8 @@ export type Priced = {
   readonly scope: string
   readonly price: Price
   readonly delivery: Delivery
+  /** Looks how well the answer keeps what is promised of it; undefined where nothing can be told. */
+  readonly measure?: () => Promise<Measured | undefined>
   /** The entity tag's parts where the answer's span is closed. */
   readonly tag?: Iterable<string>
 }
@@ -195,12 +199,18 @@ export const openTill = (parts: TillParts) => {
     c.header('content-digest', digestOf(delivery.body))
     c.header('price', exposed(sale.priceMicroUsd))
     c.header('receipt-id', sale.id)
+    const outcome = sales.sla.outcome(sale.id)
+    const credit = outcome?.creditMicroUsd ?? 0n
+    if (outcome !== undefined) {
+      c.header('sla-reached', (outcome.reachedPermille / 1000).toFixed(3))
+      c.header('sla-credit', exposed(credit))
+    }
     c.header('credits-remaining', exposed(balanceOf(payer.customer)))
     if (sold.again) c.header('age', `${Math.max(0, Math.floor((nowMs() - sale.timeMs) / 1000))}`)
     const { key } = payer
     if (key !== undefined && key.budget !== null) {
       // The key was looked up before this was paid, and after what is given again was.
-      const spent = key.spent + (sold.again ? 0n : sale.priceMicroUsd)
+      const spent = key.spent + (sold.again ? 0n : sale.priceMicroUsd - credit)
       const left = key.budget - spent
       c.header('budget-remaining', exposed(left < 0n ? 0n : left))
       const percent = key.budget === 0n ? 100n : (spent * 100n) / key.budget
@@ -344,7 +354,13 @@ export const openTill = (parts: TillParts) => {
       }
       const offer = offerIn(c, hash)
       const { price, delivery, scope } = priced
-      const order = { id, asked, query: hash, scope, price, delivery }
+      // Nobody is measured for who does not pay yet.
+      const pays = payer !== undefined || rail?.carries(railRequest(c)) === true
+      const measured = pays ? await priced.measure?.() : undefined
+      const order = {
+        ...{ id, asked, query: hash, scope, price, delivery },
+        ...(measured === undefined ? {} : { measured }),
+      }
       if (payer === undefined) {
         const most = offer !== undefined && offer.mostMicroUsd < amount ? offer.mostMicroUsd : amount
         const sellTo = ({ customer, once, terms }: Paying) => {

@@ -21,6 +21,7 @@ export type Share = { readonly station: string; readonly microUsd: number }
  * any content coding. `rows` and `values` count what was delivered, `priceMicroUsd` is what was paid by `rail`. `offer`
  * is SHA-256 of the signed offer where there was one. Shares ascend by station. `scope` says which readings were sold, in
  * the form of a bundle's, so that a proof of others is told from the proof of these; absent where no bundle can be made.
+ * `creditMicroUsd`, above zero, was credited with the sale because less was delivered than is promised.
  */
 export type SalesReceipt = {
   readonly id: string
@@ -34,6 +35,7 @@ export type SalesReceipt = {
   readonly shares: readonly Share[]
   readonly offer?: Uint8Array
   readonly scope?: BundleScope
+  readonly creditMicroUsd?: number
 }
 
 /** Stations with a share in one sale, at most: a query that touches more is split by its buyer. */
@@ -46,9 +48,8 @@ const saleBounds: CborBounds = { ...envelopeBounds, maxBytes: 512 * 1024, maxIte
 export const signSale = (sale: SalesReceipt, network: string, hub: Signer): Uint8Array => {
   if (sale.shares.length > maxShares)
     throw new RangeError(`${sale.shares.length} shares, at most ${maxShares}`)
-  const writer = new CborWriter().map(
-    10 + [sale.offer, sale.scope].filter((part) => part !== undefined).length,
-  )
+  const optional = [sale.offer, sale.scope, sale.creditMicroUsd].filter((part) => part !== undefined)
+  const writer = new CborWriter().map(10 + optional.length)
   writer.int(0).int(1).int(1).text(sale.id).int(2).int(sale.issuedMs)
   writer.int(3).bytes(sale.query).int(4).bytes(sale.response)
   writer.int(5).int(sale.rows).int(6).int(sale.values).int(7).int(sale.priceMicroUsd)
@@ -56,6 +57,7 @@ export const signSale = (sale: SalesReceipt, network: string, hub: Signer): Uint
   for (const { station, microUsd } of sale.shares) writer.array(2).bytes(fromHex(station)!).int(microUsd)
   if (sale.offer !== undefined) writer.int(10).bytes(sale.offer)
   if (sale.scope !== undefined) writeScope(writer.int(11), sale.scope)
+  if (sale.creditMicroUsd !== undefined) writer.int(12).int(sale.creditMicroUsd)
   return signSign1(plainHeader(saleContentType, keyId(hub.publicKey)), writer.finish(), network, hub)
 }
 
@@ -68,14 +70,17 @@ const readSale = (payload: Uint8Array): SalesReceipt | undefined => {
   if (!decoded.ok || !(decoded.value instanceof Map)) return undefined
   const body = decoded.value
   const [id, query, response, rail, items, offer] = [1, 3, 4, 8, 9, 10].map((key) => body.get(key))
-  const [version, issuedMs, rows, values, priceMicroUsd] = [0, 2, 5, 6, 7].map((key) => body.get(key))
-  if (version !== 1 || body.size !== 10 + [10, 11].filter((key) => body.has(key)).length) return undefined
+  const [version, issuedMs, rows, values, priceMicroUsd, credit] = [0, 2, 5, 6, 7, 12].map((key) =>
+    body.get(key),
+  )
+  if (version !== 1 || body.size !== 10 + [10, 11, 12].filter((key) => body.has(key)).length) return undefined
   const scope = decodeScope(body.get(11))
   if (body.has(11) && scope === undefined) return undefined
   if (typeof id !== 'string' || !salePattern.test(id) || typeof rail !== 'string' || !railPattern.test(rail))
     return undefined
   if (!isUint(issuedMs) || !isUint(rows) || !isUint(values) || !isUint(priceMicroUsd)) return undefined
   if (!isHash(query) || !isHash(response) || !(offer === undefined || isHash(offer))) return undefined
+  if (!(credit === undefined || (isUint(credit) && credit > 0 && credit <= priceMicroUsd))) return undefined
   if (!Array.isArray(items) || items.length > maxShares) return undefined
   const shares: Share[] = []
   for (const item of items) {
@@ -98,6 +103,7 @@ const readSale = (payload: Uint8Array): SalesReceipt | undefined => {
     shares,
     ...(offer === undefined ? {} : { offer: offer.slice() }),
     ...(scope === undefined ? {} : { scope }),
+    ...(credit === undefined ? {} : { creditMicroUsd: credit }),
   }
 }
 

@@ -11,7 +11,9 @@ import type { MicroUsd } from './money.ts'
 import type { Price, PriceList } from './price.ts'
 import { incomeOf, ownersOf, signReceipt, soldScope } from './receipt.ts'
 import type { Refunds } from './refunds.ts'
-import { creditOf, type Payer, type Sale, type SaleTable, saleHash } from './sale.ts'
+import { creditOf, hubIncome, type Payer, type Sale, type SaleTable, saleHash } from './sale.ts'
+import { creditFor, type Measured } from './sla.ts'
+import type { SlaBook } from './sla-book.ts'
 
 export type Order = {
   /** What the sale will be called: `newSaleId()`. */
@@ -28,6 +30,8 @@ export type Order = {
   /** Most that may be asked, by an offer, and its hash. */
   readonly offer?: { readonly mostMicroUsd: MicroUsd; readonly hash: Uint8Array }
   readonly delivery: Delivery
+  /** How well the answer keeps what is promised of it; undefined where nothing is. */
+  readonly measured?: Measured
 }
 
 export type Sold =
@@ -58,12 +62,14 @@ export type OrderDeps = {
   readonly network: string
   readonly hub: Signer
   readonly prices: PriceList
+  readonly slaBook: SlaBook
+  readonly mostCreditPermille: number
   readonly nowMs: () => number
 }
 
 /** Sells orders. */
 export const openOrders = (deps: OrderDeps) => {
-  const { ledger, keys, table, bodies, refunds, network, hub, prices, nowMs } = deps
+  const { ledger, keys, table, bodies, refunds, network, hub, prices, slaBook, nowMs } = deps
 
   /** A sale made before to this order's buyer that answers it: by its Idempotency-Key, or one that never arrived. */
   const owed = ({
@@ -88,7 +94,7 @@ export const openOrders = (deps: OrderDeps) => {
   }
 
   const sell = (order: Order): Sold => {
-    const { id, payer, price, delivery, offer } = order
+    const { id, payer, price, delivery, offer, measured } = order
     refunds.refundUnserved(nowMs() - givenUpMs, 'nobody took it')
     const before = owed(order)
     if (before === 'conflict') return { ok: false, reason: 'conflict' }
@@ -96,6 +102,7 @@ export const openOrders = (deps: OrderDeps) => {
     const timeMs = nowMs()
     let amount = price.totalMicroUsd
     if (offer !== undefined && offer.mostMicroUsd < amount) amount = offer.mostMicroUsd
+    const credit = measured === undefined ? 0n : creditFor(amount, measured, deps.mostCreditPermille)
     const shares = ownersOf(prices, price, amount)
     const signed = signReceipt(
       {
@@ -110,6 +117,7 @@ export const openOrders = (deps: OrderDeps) => {
         shares,
         ...(offer === undefined ? {} : { offer: offer.hash }),
         ...soldScope(order.scope),
+        ...(credit === 0n ? {} : { creditMicroUsd: Number(credit) }),
       },
       network,
       hub,
@@ -131,22 +139,37 @@ export const openOrders = (deps: OrderDeps) => {
     const record = (): boolean => {
       overBudget = payer.key !== undefined && amount > 0n && !keys.spend(payer.key.id, amount)
       if (overBudget) return false
+      if (payer.key !== undefined && credit > 0n) keys.spend(payer.key.id, -credit)
+      if (measured !== undefined) slaBook.note(id, measured, credit, timeMs)
       // A sale that was paid back, or whose body is gone, answers this no more: the order is another from here on.
       table.freeRequest(request)
       table.insert({ ...sale, request, apiKey: payer.key?.id ?? null, asked: order.asked })
       bodies.keep(id, timeMs, delivery.contentType, packed)
       return true
     }
-    const posted = ledger.post(
-      {
+    const account = creditOf(payer.customer)
+    const posted = ledger.together((post) => {
+      post({
         request: `sale:${id}`,
         kind: 'sale',
         timeMs,
         memo: payer.rail,
-        entries: [{ account: creditOf(payer.customer), amount: -amount }, ...incomeOf(shares, amount)],
-      },
-      record,
-    )
+        entries: [{ account, amount: -amount }, ...incomeOf(shares, amount)],
+      })
+      if (credit > 0n)
+        post({
+          request: `sla:${id}`,
+          kind: 'sla',
+          timeMs,
+          memo: `less than was promised of ${measured!.product}`,
+          // Owners keep their shares: what they delivered is paid for, and the promise is the hub's.
+          entries: [
+            { account: hubIncome, amount: -credit },
+            { account, amount: credit },
+          ],
+        })
+      return record()
+    })
     if (!posted.ok && posted.reason === 'insufficient')
       return { ok: false, reason: 'insufficient', price: amount, balance: posted.balance }
     if (!posted.ok && overBudget) return { ok: false, reason: 'budget', price: amount }

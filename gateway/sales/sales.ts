@@ -14,6 +14,8 @@ import { type Orders, openOrders } from './orders.ts'
 import type { OwnerFactor, PriceList } from './price.ts'
 import { openRefunds } from './refunds.ts'
 import { creditOf, openSaleTable, type Sale } from './sale.ts'
+import type { SlaPromises } from './sla.ts'
+import { openSlaBook, type SlaBook } from './sla-book.ts'
 import { openTabs, type Tabs } from './tabs.ts'
 
 export type SalesOptions = {
@@ -23,6 +25,7 @@ export type SalesOptions = {
   readonly hub: Signer
   readonly prices: PriceList
   readonly factor: OwnerFactor
+  readonly sla: SlaPromises
   readonly nowMs: () => number
 }
 
@@ -35,6 +38,7 @@ export type Sales = Disposable &
     readonly cards: CardBook
     readonly tabs: Tabs
     readonly jobs: Jobs
+    readonly sla: Pick<SlaBook, 'outcome' | 'counts'>
     /** Notes how much of a body its buyer has taken; what was not served at all is paid back. */
     served(sale: Sale, much: 'nothing' | 'some' | 'all'): void
     /** The sale of that query to that customer, if there is one: later pages of it are paid. */
@@ -58,9 +62,14 @@ export const openSales = (options: SalesOptions): Sales => {
   const cards = openCardBook(database, ledger, nowMs)
   const table = openSaleTable(database)
   const bodies = openBodies(database, nowMs)
-  const refunds = openRefunds({ ledger, keys, table, bodies, nowMs })
+  const slaBook = openSlaBook(database)
+  const refunds = openRefunds({ ledger, keys, table, bodies, slaBook, nowMs })
   refunds.refundUnserved(Number.MAX_SAFE_INTEGER, 'the hub was stopped before this was served')
-  const orders = openOrders({ ...options, ledger, keys, table, bodies, refunds })
+  const orders = openOrders({
+    ...options,
+    ...{ ledger, keys, table, bodies, refunds, slaBook },
+    mostCreditPermille: options.sla.mostCreditPermille,
+  })
   const holds = openHolds(database, ledger, keys)
   const names = openJobNames(database)
   holds.releaseAll({ timeMs: nowMs(), memo: 'the hub was stopped' }, names.has)
@@ -76,6 +85,7 @@ export const openSales = (options: SalesOptions): Sales => {
     cards,
     tabs,
     jobs,
+    sla: slaBook,
     served: (sale, much) => {
       if (much === 'nothing') refunds.refund(sale, 'nothing of it was taken')
       else table.note(sale.id, much === 'all' ? 'delivered' : 'partial')

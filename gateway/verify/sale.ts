@@ -61,6 +61,9 @@ export const checkSale = (
         `${usd(paid)} of it for ${counted(sale.shares.length, 'station')}, the rest for the hub`,
         ...(sale.scope === undefined ? ['which readings were sold it does not say'] : []),
         ...unproven.map((station) => `station ${station} was sold too, and the bundle is not about it`),
+        ...(sale.creditMicroUsd === undefined
+          ? []
+          : [`${usd(sale.creditMicroUsd)} of it credited: less was delivered than is promised`]),
       ],
     },
   }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import type { OpenTab, Statement } from '#gateway/market/tab.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
+import { defaultSla } from '#gateway/sales/sla.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { signerOf } from '#gateway/sign/key.ts'
 import { generator } from '#sim/random.ts'
@@ -80,6 +81,8 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
     prices: defaultPrices,
     factor: () => 1000,
     starterMicroUsd: creditMicroUsd,
+    // Station A's newest reading is half a minute old, B's a minute: half of an answer is stale, and credited.
+    sla: { ...defaultSla, latestMaxAgeMs: 45_000 },
     nowMs: () => clock.nowMs,
   })
   const { till } = selling
@@ -180,7 +183,7 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
         step: 'wants',
         order: `order-${seed}-${step}`,
         key: pick(),
-        url: `/v1/readings?station=${station}&from=${fromMs}&to=${nowMs}`,
+        url: random() < 0.5 ? '/v1/latest' : `/v1/readings?station=${station}&from=${fromMs}&to=${nowMs}`,
       })
     }
   }

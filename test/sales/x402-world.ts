@@ -9,6 +9,7 @@ import { readCall } from '#gateway/anchor/node.ts'
 import { testToken } from '#gateway/paying.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import type { Credit } from '#gateway/sales/rail.ts'
+import { defaultSla, type SlaPromises } from '#gateway/sales/sla.ts'
 import { encodeMint, testUsdDomain } from '#gateway/sales/token/token.ts'
 import { openX402 } from '#gateway/sales/x402.ts'
 import { openSelling } from '#gateway/selling.ts'
@@ -115,6 +116,7 @@ export const openShop = async (
   directory = temporaryDirectory(),
   waitMs = 5000,
   chainMs = 1000,
+  sla: SlaPromises = defaultSla,
 ) => {
   const weather = openWeather(chain)
   const logged: string[] = []
@@ -125,6 +127,7 @@ export const openShop = async (
     prices: defaultPrices,
     factor: () => 1000,
     starterMicroUsd: 0n,
+    sla,
     publicUrl: 'https://data.example',
     openRail: railOn({ chain: weather.chain, asset }, directory, (message) => logged.push(message), {
       waitMs,

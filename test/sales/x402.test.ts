@@ -4,6 +4,7 @@ import { decodePaymentRequiredHeader, decodePaymentResponseHeader } from '@x402/
 import { ExactEvmScheme } from '@x402/evm/exact/client'
 import { decodeFunctionData, parseAbi, parseTransaction, serializeSignature } from 'viem'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { defaultSla } from '#gateway/sales/sla.ts'
 import { accountNumber, makeDirectory, walletOf } from '#test/anchor-world.ts'
 import { anHour, nowMs, stationB } from '#test/market-world.ts'
 import { openShop, openTokenChain, type TokenChain } from '#test/sales/x402-world.ts'
@@ -280,6 +281,29 @@ test('a payment that lands when nobody waits any more is the wallet’s credit, 
   expect((await buyer.buy(hour)).status).toBe(200)
   expect(buyer.credit()).toBe(0n)
   expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+  shop.expectSound()
+})
+
+test('what falls short of a promise is the wallet’s credit, and pays the next request', async () => {
+  const shop = await openShop(onChain, undefined, undefined, undefined, {
+    ...defaultSla,
+    latestMaxAgeMs: 1000,
+  })
+  const wallet = await onChain.newWallet(1_000_000n)
+  const buyer = shop.buyer(wallet)
+  const first = await buyer.buy('/v1/latest')
+  expect(first.status).toBe(200)
+  await first.text()
+  const price = BigInt(first.headers.get('price')!)
+  expect(first.headers.get('sla-credit')).toBe(`${price}`)
+  expect(first.headers.get('credits-remaining')).toBe(`${price}`)
+  expect([buyer.credit(), await shop.balance(wallet.address)]).toEqual([price, 1_000_000n - price])
+  const next = await buyer.buy('/v1/latest?format=csv')
+  await next.text()
+  expect([next.status, next.headers.get('price')]).toEqual([200, `${price}`])
+  // Paid from the credit, and credited again: the chain moved nothing.
+  expect([buyer.credit(), await shop.balance(wallet.address)]).toEqual([price, 1_000_000n - price])
+  expect(shop.weather.sent).toHaveLength(1)
   shop.expectSound()
 })
 

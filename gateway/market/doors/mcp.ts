@@ -193,6 +193,7 @@ const serverOf = ({ version, nowMs, ask, verifyBundle, gate }: McpDoor): McpServ
       if (!response.ok) return refused(response)
       const sale = {
         priceMicroUsd: microUsd(response, 'price'),
+        slaCreditMicroUsd: microUsd(response, 'sla-credit'),
         receipt: response.headers.get('receipt-id'),
         creditMicroUsd: microUsd(response, 'credits-remaining'),
         budgetMicroUsd: microUsd(response, 'budget-remaining'),

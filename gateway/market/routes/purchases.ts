@@ -74,13 +74,14 @@ const bundleRoute = createRoute({
   },
 })
 
-const saleView = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale) => ({
+const viewOf = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale, creditMicroUsd: bigint) => ({
   id,
   time: timeText(timeMs),
   priceMicroUsd: Number(priceMicroUsd),
   rows,
   state,
   query: toHex(query),
+  slaCreditMicroUsd: Number(creditMicroUsd),
 })
 
 /** Adds the routes of an API that sells. */
@@ -92,6 +93,7 @@ export const addPurchases = (
   sendBundle: SendBundle,
 ): void => {
   const { sales } = till
+  const saleView = (sale: Sale) => viewOf(sale, sales.sla.outcome(sale.id)?.creditMicroUsd ?? 0n)
 
   app.openapi(quoteRoute, async (c) => {
     const query = c.req.valid('query')

@@ -38,7 +38,14 @@ import {
 } from '../query.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
 import { newestScope, scopeOf } from '../scope.ts'
+import { measureLatest } from '../sla.ts'
 import type { Till } from '../till.ts'
+import { slaHeaders } from './sla.ts'
+
+const sold = <T extends { readonly headers: object }>(response: T) => ({
+  ...response,
+  headers: { ...response.headers, ...slaHeaders },
+})
 
 const latestRoute = createRoute({
   method: 'get',
@@ -46,7 +53,7 @@ const latestRoute = createRoute({
   tags: ['Readings'],
   summary: 'The newest reading of each sensor',
   request: { query: latestQuery },
-  responses: { 200: offered(latestSchema, 'Newest readings, by station and sensor'), ...orFail },
+  responses: { 200: sold(offered(latestSchema, 'Newest readings, by station and sensor')), ...orFail },
 })
 
 const readingsRoute = createRoute({
@@ -176,9 +183,11 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     return till.serve(c, asked, { query: text }, async (_, own) => {
       const { answer, selection } = await latest()
       const { pieces } = await rendered(c, format, answer, selection, false)
-      const price = till.priceOf(pricedRows(answer, nowMs()), own)
+      const rows = pricedRows(answer, nowMs())
+      const price = till.priceOf(rows, own)
       return {
         price,
+        measure: async () => measureLatest(rows, price, (some) => till.priceOf(some, own), till.sla),
         delivery: await delivery(format, pieces),
         scope: JSON.stringify(newestScope(answer, selection)),
       }
