@@ -278,6 +278,14 @@ describe('options', () => {
     expect(counts).toEqual([100, 60, 100])
   })
 
+  test('options that a GIS gives to a link to one do no harm, and a filter there leaves it out', async () => {
+    const path = `/Datastreams('${garden}')`
+    const asked = { $expand: "Thing($orderby=id asc;$top=100;$count=false),Sensor($filter=name eq 'garden')" }
+    expect(await at.get(path, asked)).toMatchObject({ Thing: { name: 'Garden' }, Sensor: { name: 'garden' } })
+    expect((await at.get(path, { $expand: "Thing($filter=name ne 'Garden')" })).Thing).toBeNull()
+    expect((await at.problem(path, { $expand: 'Thing($filter=nothing eq 1)' })).status).toBe(400)
+  })
+
   test('two expansions along one link are one', async () => {
     const thing = await at.get(`/Things('${stationA}')`, {
       $expand: 'Datastreams/Sensor,Datastreams/ObservedProperty',

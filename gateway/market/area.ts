@@ -4,7 +4,7 @@ import { isThere, type Where, whereOf } from './place.ts'
 import { type Fault, fault } from './problem.ts'
 
 // As many as a store looks up at once.
-const maxStations = 100
+export const maxStations = 100
 
 /** What a query says of stations, by parameter name. */
 export type StationsAsked = { readonly [Name in keyof Where]: Where[Name] | undefined } & {

@@ -1,7 +1,9 @@
 /** /sta/v1.1: the same readings by OGC SensorThings 1.1 (18-088), for reading. Metadata is free, Observations have a price. */
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import type { Selection } from '../../store/store.ts'
 import { type Api, caching, type MarketDeps, okJson, orFail } from '../api.ts'
+import { maxStations } from '../area.ts'
 import type { Gate } from '../gate.ts'
 import { Problem } from '../problem.ts'
 import { answerTo, type Made, mostEntities, type Office } from '../sta/answer.ts'
@@ -17,7 +19,7 @@ import { decodeToken } from '../sta/token.ts'
 import { optionsSchema, resourceSchema, serviceSchema } from '../sta-schemas.ts'
 import type { Till } from '../till.ts'
 
-// Some seconds of work at most.
+// A second of work, more or less.
 const mostSteps = 1_000_000
 
 // Clients such as QGIS ask for a name and a password by themselves, and send them with everything from then on.
@@ -57,16 +59,21 @@ const refuseMisplaced = ({ many, property }: Resource, { text, skip, after }: Op
 const questionOf = (resource: string, { text }: Options): string =>
   JSON.stringify([resource, ...text.filter(([name]) => name !== '$count')])
 
-/** What a bundle has to hold that proves what was sold. */
-const scopeOf = ({ sold }: Desk): string => {
+/** What a bundle has to hold that proves what was sold; null where it is of too many stations for one. */
+const scopeOf = ({ sold }: Desk): Selection | null => {
   const rows = [...sold.values()]
-  const stations = [...new Set(rows.map(({ station }) => station))].sort()
+  const stations = new Set(rows.map(({ station }) => station))
+  if (stations.size === 0 || stations.size > maxStations) return null
+  const sensors = new Set(rows.map(({ sensor }) => sensor))
+  const [sensor] = sensors
   const times = rows.map(({ timeMs }) => timeMs)
-  return JSON.stringify({
-    stations,
-    fromMs: times.reduce((first, one) => Math.min(first, one), Number.MAX_SAFE_INTEGER),
-    toMs: times.reduce((last, one) => Math.max(last, one), 0) + 1,
-  })
+  return {
+    stations: [...stations].sort(),
+    ...(sensors.size === 1 ? { sensor: sensor! } : {}),
+    quantities: [...new Set(rows.map(({ quantity }) => quantity.code))].sort((one, other) => one - other),
+    fromMs: times.reduce((first, one) => Math.min(first, one)),
+    toMs: times.reduce((last, one) => Math.max(last, one)) + 1,
+  }
 }
 
 /** Adds the routes. */
@@ -173,7 +180,7 @@ export const addSta = (app: Api, deps: MarketDeps, gate: Gate): void => {
         return {
           price: till.priceOf(office.desk.sold.values(), own),
           delivery: { contentType, body: new Uint8Array(Buffer.from(text)) },
-          scope: scopeOf(office.desk),
+          scope: JSON.stringify(scopeOf(office.desk)),
         }
       },
     )

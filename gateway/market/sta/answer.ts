@@ -171,6 +171,25 @@ const collection = async (
   }
 }
 
+/** An entity behind a link to one; null where there is none, or $filter does not hold for it. */
+const singleJson = async (
+  office: Office,
+  entity: Entity | undefined,
+  options: Options,
+): Promise<Json | null> => {
+  if (entity === undefined) return null
+  const { catalogue, nowMs } = office.desk
+  const { entities } = await entityPage(
+    catalogue,
+    entity.set,
+    [entity],
+    { ...options, top: 1, skip: 0 },
+    nowMs,
+    office.work,
+  )
+  return entities.length === 0 ? null : entityJson(office, entity, options)
+}
+
 /** An entity, with what is expanded in it. */
 const entityJson = async (office: Office, entity: Entity, options: Options): Promise<Json> => {
   take(office, 1, 'room')
@@ -184,8 +203,7 @@ const entityJson = async (office: Office, entity: Entity, options: Options): Pro
       const place = { kind: 'entities', set: to, entities: behind(office, entity, link) } as const
       Object.assign(json, await collection(office, place, inside, address, link))
     } else {
-      const [one] = behind(office, entity, link)
-      json[link] = one === undefined ? null : await entityJson(office, one, inside)
+      json[link] = await singleJson(office, behind(office, entity, link)[0], inside)
     }
   }
   return json
@@ -194,7 +212,7 @@ const entityJson = async (office: Office, entity: Entity, options: Options): Pro
 const observationJson = async (office: Office, observation: Observation, options: Options): Promise<Json> => {
   const json = plain(office.root, shownObservation(observation), options)
   for (const { link, options: inside } of options.expand)
-    json[link] = await entityJson(office, behindObservation(office, observation, link), inside)
+    json[link] = await singleJson(office, behindObservation(office, observation, link), inside)
   return json
 }
 

@@ -98,9 +98,7 @@ export const catalogueOf = (
     station === undefined ? [...ofStations.values()].flat() : (ofStations.get(station) ?? [])
   const placed = (of: readonly string[]) => of.filter((station) => cellOf(station) !== undefined)
 
-  /** Entities of a set that fit a key, in order of id. */
-  const within = (set: Entity['set'], key: Entity['key']): Entity[] => {
-    const { station, sensor: named, quantity } = key
+  const made = (set: Entity['set'], { station, sensor: named, quantity }: Entity['key']): Entity[] => {
     const some = station === undefined ? stations : entryOf.has(station) ? [station] : []
     const chosen = () => summariesOf(station).filter(({ sensor }) => named === undefined || sensor === named)
     switch (set) {
@@ -128,7 +126,19 @@ export const catalogueOf = (
     }
   }
 
-  const all = (set: Entity['set']): Entity[] => within(set, {})
+  const known = new Map<string, readonly Entity[]>()
+  /** Entities of a set that fit a key, in order of id. */
+  const within = (set: Entity['set'], key: Entity['key']): readonly Entity[] => {
+    const name = `${set} ${key.station} ${key.sensor} ${key.quantity}`
+    let found = known.get(name)
+    if (found === undefined) {
+      found = made(set, key)
+      known.set(name, found)
+    }
+    return found
+  }
+
+  const all = (set: Entity['set']): readonly Entity[] => within(set, {})
 
   /** The entity with that id. */
   const find = (set: Entity['set'], id: string): Entity | undefined => {

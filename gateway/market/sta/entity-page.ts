@@ -13,7 +13,7 @@ export type EntityPage = {
 }
 
 // The process serves others between so many entities.
-const perTurn = 2_000
+const perTurn = 200
 
 const rank = (value: Value): number => (value === null ? 0 : typeof value === 'object' ? 2 : 1)
 
@@ -47,15 +47,14 @@ export const entityPage = async (
     const kept: Entity[] = []
     for (const [at, entity] of all.entries()) {
       if (at % perTurn === perTurn - 1) await new Promise((resolve) => setImmediate(resolve))
-      if (isTrue(filter, (path) => valuesAt(catalogue, entity, path), nowMs, work)) kept.push(entity)
+      if (isTrue(filter, (path) => valuesAt(catalogue, entity, path, work), nowMs, work)) kept.push(entity)
     }
     found = kept
   }
   if (order.length > 0) {
-    work.spend(found.length * order.length)
     const keyed = found.map((entity) => ({
       entity,
-      keys: order.map(({ path }) => valuesAt(catalogue, entity, path)[0] ?? null),
+      keys: order.map(({ path }) => valuesAt(catalogue, entity, path, work)[0] ?? null),
     }))
     keyed.sort((a, b) => {
       for (const [at, { descending }] of order.entries()) {

@@ -185,11 +185,8 @@ export const evaluate = (
   switch (expression.kind) {
     case 'value':
       return [expression.value]
-    case 'path': {
-      const values = lookup(expression.path)
-      work.spend(values.length)
-      return values
-    }
+    case 'path':
+      return lookup(expression.path)
     case 'not':
       return [!holds(expression.of)]
     case 'call': {
@@ -199,7 +196,11 @@ export const evaluate = (
     }
     case 'operator': {
       const { name, left, right } = expression
-      if (isLogic(name)) return [name === 'and' ? holds(left) && holds(right) : holds(left) || holds(right)]
+      if (isLogic(name)) {
+        // Both sides always, so that how much work it is tells nothing of values that are not paid yet.
+        const [one, other] = [holds(left), holds(right)]
+        return [name === 'and' ? one && other : one || other]
+      }
       const pairs = combined([of(left), of(right)])
       work.spend(pairs.length)
       if (isComparison(name)) return [pairs.some(([a, b]) => compareValues(name, a!, b!))]

@@ -1,5 +1,6 @@
 /** Where paths of $filter and $orderby lead among entities. */
 import type { Catalogue, Entity } from './catalogue.ts'
+import type { Work } from './evaluate.ts'
 import { type Expression, invalidOption, momentMs, notOffered, pathsOf, type Value } from './expression.ts'
 import { geometryOf } from './geometry.ts'
 import { hasProperty, linkOf, placeProperties, type SetName, timeProperties } from './model.ts'
@@ -34,15 +35,23 @@ export const ownValue = (
   path: readonly string[],
 ): Value => (isId(path[0]) ? id : valueFrom(path[0]!, path.length === 1, memberOf(body, path)))
 
+const stepsPerEntity = 4
+
 /** All values at a path from an entity on. */
-export const valuesAt = (catalogue: Catalogue, entity: Entity, path: readonly string[]): readonly Value[] => {
+export const valuesAt = (
+  catalogue: Catalogue,
+  entity: Entity,
+  path: readonly string[],
+  work: Work,
+): readonly Value[] => {
+  work.spend(stepsPerEntity)
   const [name, ...rest] = path
   const link = linkOf(entity.set, name!)
   if (link === undefined) return [ownValue(entity.id, entity.body(), path)]
   // checkPaths has refused those into observations.
   return catalogue
     .within(link.to as Entity['set'], entity.key)
-    .flatMap((there) => valuesAt(catalogue, there, rest))
+    .flatMap((there) => valuesAt(catalogue, there, rest, work))
 }
 
 /**

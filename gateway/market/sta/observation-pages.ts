@@ -13,6 +13,9 @@ import { type Observation, observationOf } from './observation.ts'
 import { type ObservationQuery, selectionOf } from './observation-query.ts'
 import { encodeToken, type Mark, type Token } from './token.ts'
 
+/** An observation as its price sees it, and which one it is. */
+export type Sold = PricedRow & Pick<Observation['key'], 'timeMs' | 'sensor' | 'quantity'>
+
 /** What one request may look at, and what of it is sold: counted down and gathered over all its parts. */
 export type Desk = {
   readonly store: Store
@@ -30,21 +33,23 @@ export type Desk = {
   readings: number
   questions: number
   /** By id of the observation, so that one that is given twice is sold once. */
-  readonly sold: Map<string, PricedRow & { readonly timeMs: number }>
+  readonly sold: Map<string, Sold>
 }
 
 export const mostReadings = 50_000
 export const mostQuestions = 2_000
 
-const storePage = 1000
+// A store reads an hour of a sensor whole, however little of it is asked for: larger pages read it less often.
+const storePage = 5_000
 
 const tooLarge = (name: string, detail: string): Problem =>
   new Problem(fault('query-too-large', `${name} ${detail}`, { fields: [{ name, detail }] }))
 
 /** Notes an observation as sold: one that is given, or whose value was looked at for the asker. */
 export const sell = (desk: Desk, { id, key, result, score }: Observation): void => {
-  const { station, timeMs } = key
-  desk.sold.set(id, { station, timeMs, values: result === null ? 0 : 1, ageMs: desk.nowMs - timeMs, score })
+  const { station, sensor, timeMs, quantity } = key
+  const values = result === null ? 0 : 1
+  desk.sold.set(id, { station, sensor, timeMs, quantity, values, ageMs: desk.nowMs - timeMs, score })
 }
 
 type Stretch = { readonly fromMs: number; readonly toMs: number; readonly start?: Mark }

@@ -106,10 +106,10 @@ export const planObservations = (
   const behind =
     (stream: Entity): Lookup =>
     ([link, ...path]) => {
-      if (link === 'Datastream') return valuesAt(catalogue, stream, path)
+      if (link === 'Datastream') return valuesAt(catalogue, stream, path, work)
       return catalogue
         .within('FeaturesOfInterest', stream.key)
-        .flatMap((there) => valuesAt(catalogue, there, path))
+        .flatMap((there) => valuesAt(catalogue, there, path, work))
     }
   for (const conjunct of conjunctsOf(filter)) {
     const time = comparison(conjunct, (name) => timeNames.has(name))
@@ -153,7 +153,8 @@ export const planObservations = (
       ? {}
       : {
           isWanted: (observation: Observation) =>
-            rest.every((one) => isTrue(one, lookup(observation), nowMs, work)),
+            // Each of them always: see evaluate.ts.
+            rest.map((one) => isTrue(one, lookup(observation), nowMs, work)).every(Boolean),
         }),
   }
 }
