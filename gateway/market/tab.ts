@@ -14,8 +14,10 @@ export type WantedTab = {
   readonly apiKey: string
   /** What was asked, in one string. Receipts are bound to its SHA-256. */
   readonly asked: string
-  /** What the bundle of a segment asks for, as JSON; '' where there is none. */
+  /** What the bundle of a segment asks for, as JSON; 'null' where there is none. */
   readonly scopeOf: (span: Span) => string
+  /** What is kept of what was delivered, in one transaction with its settlement. */
+  readonly settled?: (segment: Segment) => void
   /** Not opened for a buyer who cannot pay one value; not to be asked where all is the buyer's own. */
   readonly afford: boolean
 }
@@ -52,6 +54,8 @@ export type OpenTab = {
   settleWhenDue(): Statement | undefined
   /** Settles the rest and ends the tab; once is enough. */
   close(): Statement | undefined
+  /** Ends the tab and settles nothing: what was put on it since the last settlement was not delivered. */
+  abandon(): void
 }
 
 /** Opens tabs; a fault says why one cannot be. */
@@ -109,6 +113,7 @@ export const tabsOf = ({ sales, usdText, saleHash, nowMs }: TabParts): OpenTabs 
         },
         settleWhenDue: () => statementOf(tab.settleWhenDue()),
         close: () => statementOf(tab.close()),
+        abandon: () => tab.abandon(),
       },
     }
   }

@@ -31,8 +31,13 @@ export type TabOrder = {
   /** SHA-256 of the canonical text of the query, and that text. */
   readonly query: Uint8Array
   readonly asked: string
-  /** What a bundle of a segment asks for, as JSON; '' for none. */
+  /** What a bundle of a segment asks for, as JSON; 'null' for none. */
   readonly scopeOf: (span: Span) => string
+  /**
+   * What is kept elsewhere in this database of what was delivered: part of the transaction of each settlement, or on its
+   * own where nothing of the segment cost anything.
+   */
+  readonly settled?: (segment: Segment) => void
 }
 
 /** A settled segment. `receipt` is the id of its sale; null where nothing of it cost anything. */
@@ -67,6 +72,8 @@ export type Tab = {
   settleWhenDue(): Segment | undefined
   /** Settles what is on the tab and gives back what is held. Nothing can be put on it any more. */
   close(): Segment | undefined
+  /** Ends it without a settlement: what was put on it since the last one was not delivered. */
+  abandon(): void
 }
 
 /** How long a segment goes on before it is settled. */
@@ -106,7 +113,7 @@ const rail = 'credits'
 /** Opens a tab. Who opens it looks first whether its key counts. */
 export const openTab = (
   deps: TabDeps,
-  { name, apiKey, query, asked, scopeOf }: TabOrder,
+  { name, apiKey, query, asked, scopeOf, settled }: TabOrder,
   customer: string,
 ): Tab => {
   const { holds, keys, table, bases, network, hub, prices, factor, nowMs } = deps
@@ -149,9 +156,13 @@ export const openTab = (
     const timeMs = nowMs()
     if (totalMicroUsd === 0n) {
       segment = newSegment()
-      return rows === 0 ? undefined : { receipt: null, rows, values, priceMicroUsd: 0n }
+      if (rows === 0) return undefined
+      const given: Segment = { receipt: null, rows, values, priceMicroUsd: 0n }
+      settled?.(given)
+      return given
     }
     const { id } = hold!
+    const paid: Segment = { receipt: id, rows, values, priceMicroUsd: totalMicroUsd }
     const shares = ownersOf(prices, price, totalMicroUsd)
     const response = new Uint8Array(hash.copy().digest())
     const priceMicroUsd = Number(totalMicroUsd)
@@ -174,6 +185,7 @@ export const openTab = (
         state: 'delivered',
         ...signed,
       })
+      settled?.(paid)
     }
     const occasion = { timeMs, memo: rail }
     const captured = holds.capture(id, incomeOf(shares, totalMicroUsd), occasion, {
@@ -184,7 +196,7 @@ export const openTab = (
     hold = next !== undefined && captured.next?.ok ? { id: next.id, amount: captured.next.amount } : undefined
     settledMicroUsd += totalMicroUsd
     segment = newSegment()
-    return { receipt: id, rows, values, priceMicroUsd: totalMicroUsd }
+    return paid
   }
 
   const isDue = (more: number): boolean =>
@@ -234,6 +246,12 @@ export const openTab = (
       closed = true
       deps.closed(tab)
       return settle()
+    },
+    abandon: () => {
+      if (closed) return
+      closed = true
+      deps.closed(tab)
+      if (hold !== undefined) holds.release(hold.id, { timeMs: nowMs(), memo: 'nothing was delivered' })
     },
   }
   return tab
