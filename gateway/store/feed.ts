@@ -15,8 +15,11 @@ export type FeedDeps = {
   readonly scorer: () => Scorer
   /** Version of the rules: with another one everything is scored again. */
   readonly rules: string
-  /** Hears of readings after they are stored. */
-  readonly stored?: (readings: readonly StoredReading[]) => void
+  /**
+   * Hears of readings after they are stored, and how far the evidence is stored with them: an index. Before anything else
+   * it hears where the feed goes on.
+   */
+  readonly stored?: (readings: readonly StoredReading[], reached: number) => void
   /** Hears of a store that is away, once per attempt. */
   readonly unavailable?: (error: StoreUnavailable) => void
 }
@@ -83,6 +86,7 @@ export const runFeed = async (deps: FeedDeps, signal: AbortSignal): Promise<void
   await patiently(async () => {
     reached = await resume(deps)
   })
+  if (!signal.aborted) deps.stored?.([], reached)
   const scorer = deps.scorer()
 
   const write = async (rows: StoredReading[], to: number): Promise<void> => {
@@ -91,7 +95,7 @@ export const runFeed = async (deps: FeedDeps, signal: AbortSignal): Promise<void
     states.save(scorer.changedStates(), deps.rules, to)
     await patiently(() => store.setCursor(to))
     reached = to
-    deps.stored?.(rows)
+    deps.stored?.(rows, to)
   }
 
   while (!signal.aborted) {
