@@ -9,6 +9,20 @@ export type Broker = AsyncDisposable & {
   /** Whether anybody may hear decoded readings; where not, making them is saved. */
   readonly hasReaders: boolean
   publish(topic: string, payload: Uint8Array | string, options?: { readonly retain?: boolean }): void
+  /** Logins that were bought; a broker that is not the hub's own has none. */
+  readonly logins?: Logins
+}
+
+/** Clients that came with a login: each is connected once, and hears only what is handed to it. */
+export type Logins = {
+  /** Whether a login is connected and has subscribed to anything. */
+  isListening(login: string): boolean
+  /** Whether a login is connected and has subscribed to a topic. */
+  hears(login: string, topic: string): boolean
+  /** Gives a message to a login that hears it; resolves when its connection has taken it, or is gone. */
+  hand(login: string, topic: string, payload: string): Promise<void>
+  /** Ends its connection, if there is one, after what was handed to it. */
+  dismiss(login: string): void
 }
 
 /** What a broker hands to the hub. */
@@ -19,6 +33,10 @@ export type BrokerEvents = {
   readonly hello: (station: string, publicKey: Uint8Array) => Promise<void>
   /** A station that is let in can hear receipts now. */
   readonly listening: (station: string) => void
+  /** Whether a password is that of a login; without it there are none. */
+  readonly login?: (login: string, password: string) => boolean
+  /** A login has begun to listen, or does so no more. */
+  readonly heeded?: (login: string) => void
 }
 
 /** Largest message taken from anybody: an envelope is at most 8 KiB, a status some more. */

@@ -6,6 +6,8 @@ export type Topics = ReturnType<typeof topicsOf>
 export const topicsOf = (network: string, station: string) => {
   const base = `gt/1/${network}/${station}`
   return {
+    /** What all of them begin with. */
+    base: `${base}/`,
     /** Envelopes, station to hub. */
     up: `${base}/up`,
     /** Retained JSON with last will, station to everybody. */
@@ -19,6 +21,13 @@ export const topicsOf = (network: string, station: string) => {
 
 /** Retained JSON with the hub's public key, hub to every station of its network. */
 export const hubTopic = (network: string): string => `gt/1/${network}/hub`
+
+/** What all topics of a login that was bought begin with; nobody else hears them. The id matches `idPattern`. */
+export const buyerBase = (network: string, login: string): string => `gt/1/${network}/sub/${login}/`
+
+/** Decoded readings of one sensor as JSON, hub to one such login. */
+export const buyerTopic = (network: string, login: string, station: string, sensor: string): string =>
+  `${buyerBase(network, login)}reading/${station}/${sensor}`
 
 /** What a hub listens to: every station of every network, so that a stray network can be told so. */
 export const hubFilters = ['gt/1/+/+/up', 'gt/1/+/+/status'] as const
