@@ -1,5 +1,5 @@
 /** The network half: broker -> ingest -> evidence -> quality -> store, anchor -> chain, market, in the order data travels. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
@@ -17,6 +17,8 @@ import { homeAssistant } from './market/home-assistant.ts'
 import { publishLive } from './market/live.ts'
 import { createApi, type PartState } from './market/market.ts'
 import { run as serve } from './market/serve.ts'
+import { openSubscriptionDesk, type SubscriptionDesk } from './market/subscriptions/subscriptions.ts'
+import { openTail } from './market/tail.ts'
 import { prepareX402 } from './paying.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
@@ -97,6 +99,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const states = scope.use(openScoreStates(join(directory, 'quality.sqlite')))
 
     let broker: Broker | undefined
+    let desk: SubscriptionDesk | undefined
     const ingest = createIngest({
       network,
       hub: signer,
@@ -120,6 +123,8 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
         await ingest.register(publicKey, Date.now())
       },
       listening: ingest.remind,
+      login: (login, password) => desk?.isLogin(login, password) === true,
+      heeded: (login) => desk?.heeded(login),
     }
     const announce = (): void => {
       const said = JSON.stringify({ publicKey: toHex(signer.publicKey) })
@@ -134,6 +139,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const { url: mqttUrl } = opened
     announce()
 
+    const tail = openTail({ evidence, store }, 0)
     let storeError: string | undefined
     const metrics = new Registry()
     const discover = homeAssistant({
@@ -147,7 +153,9 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
           evidence,
           store,
           ...scoringWith(states),
-          stored: (readings) => {
+          stored: (readings, reached) => {
+            tail.stored(readings, reached)
+            desk?.grown()
             storeError = undefined
             discover(readings)
             publishLive(readings, {
@@ -248,6 +256,24 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const rail = selling?.till.rail
     if (rail !== undefined) parts.push(rail.run(running))
 
+    if (selling !== undefined) {
+      desk = openSubscriptionDesk({
+        till: selling.till,
+        ...{ evidence, tail, anchors: book, network, hub: signer, version: options.version },
+        ...publicUrl,
+        webhook: {
+          privateAddresses: market.webhooks.privateAddresses,
+          ...(market.webhooks.caFile === undefined
+            ? {}
+            : { ca: readFileSync(market.webhooks.caFile, 'utf8') }),
+        },
+        ...(broker.logins === undefined ? {} : { mqtt: { logins: broker.logins, url: mqttUrl } }),
+        report: (error) => log(`a subscription waits: ${(error as Error).stack ?? String(error)}`),
+        nowMs: Date.now,
+      })
+      parts.push(desk.run(running))
+    }
+
     const health = (): PartState[] => {
       const anchoring = book.status()
       const anchored = anchoring.state !== 'unreachable' && anchoring.state !== 'stopped'
@@ -282,6 +308,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       exports,
       limits: config.http,
       ...(selling === undefined ? {} : { till: selling.till }),
+      ...(desk === undefined ? {} : { desk }),
       verifyBundle: async (bytes) => (await import('./verify/verify.ts')).verifyBundle(bytes),
       ...publicUrl,
       report: (error) => log(`answering a query failed: ${(error as Error).stack ?? String(error)}`),

@@ -168,6 +168,20 @@ export const hub = z.strictObject({
         })
         .prefault({}),
       stripe: stripe.prefault({}),
+      webhooks: z
+        .strictObject({
+          privateAddresses: z
+            .boolean()
+            .default(false)
+            .describe(
+              'Whether webhooks may go to private addresses and by plain http: in a network of one’s own.',
+            ),
+          caFile: z
+            .string()
+            .optional()
+            .describe('PEM of a private certificate authority that webhooks are checked with instead.'),
+        })
+        .prefault({}),
     })
     .prefault({}),
   store: z

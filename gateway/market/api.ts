@@ -12,6 +12,7 @@ import type { Exports } from './exports/exports.ts'
 import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
+import type { SubscriptionDesk } from './subscriptions/subscriptions.ts'
 import type { Till } from './till.ts'
 
 /** State of one part of the hub, such as broker, store or chain; `detail` says what is wrong when it is not `ok`. */
@@ -40,6 +41,8 @@ export type MarketDeps = BatchAges & {
   readonly publicUrl?: string
   /** Where data is sold; without it everything is free. */
   readonly till?: Till
+  /** Where subscriptions are made, with a till. */
+  readonly desk?: SubscriptionDesk
   /** Checks a proof bundle for whoever asks by the Model Context Protocol; with it an API that sells has that door. */
   readonly verifyBundle?: (bytes: Uint8Array) => Promise<Report>
   /** Where exports are made and kept; without it there are none. */

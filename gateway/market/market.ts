@@ -29,6 +29,7 @@ import { addSla } from './routes/sla.ts'
 import { addSta } from './routes/sta.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
+import { addSubscriptions } from './routes/subscriptions.ts'
 import { addTopUp } from './routes/topup.ts'
 
 export type { MarketDeps, PartState } from './api.ts'
@@ -189,6 +190,7 @@ export const createApi = (deps: MarketDeps): Api => {
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
     addSla(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
+    if (deps.desk !== undefined) addSubscriptions(app, deps.till, deps.desk)
     if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
     if (deps.verifyBundle !== undefined)
       addMcp(app, deps, deps.verifyBundle, openGate(mostVerified, mostVerifiedWaiting))

@@ -102,6 +102,16 @@ export const problems = {
     title: 'What this event follows has not been told yet',
     help: 'Send it again after Retry-After seconds.',
   },
+  'too-many-subscriptions': {
+    status: 409,
+    title: 'There are too many subscriptions',
+    help: 'End one with DELETE /v1/subscriptions/{id}, or ask for more in one.',
+  },
+  'webhook-unwilling': {
+    status: 422,
+    title: 'The webhook has not said that it wants events',
+    help: 'It must be reachable by https at a public address, and answer OPTIONS with WebHook-Allowed-Origin: * (CloudEvents HTTP 1.1 Web Hooks, section 4).',
+  },
   'query-too-large': {
     status: 413,
     title: 'The query would touch too much at once',
@@ -148,6 +158,11 @@ export const problems = {
     status: 503,
     title: 'The time series store does not answer',
     help: 'No reading is lost by this. Ask again after Retry-After seconds.',
+  },
+  'logins-unavailable': {
+    status: 501,
+    title: 'This hub has no MQTT logins',
+    help: 'Take a webhook, or /v1/readings: logins are given by hubs whose broker is their own.',
   },
   'checkout-unavailable': {
     status: 503,

@@ -16,6 +16,7 @@ import { openRefunds } from './refunds.ts'
 import { creditOf, openSaleTable, type Sale } from './sale.ts'
 import type { SlaPromises } from './sla.ts'
 import { openSlaBook, type SlaBook } from './sla-book.ts'
+import { openSubscriptions, type Subscriptions } from './subscriptions.ts'
 import { openTabs, type Tabs } from './tabs.ts'
 
 export type SalesOptions = {
@@ -36,6 +37,7 @@ export type Sales = Disposable &
     readonly ledger: Ledger
     readonly keys: Keys
     readonly cards: CardBook
+    readonly subscriptions: Subscriptions
     readonly tabs: Tabs
     readonly jobs: Jobs
     readonly sla: Pick<SlaBook, 'outcome' | 'counts'>
@@ -60,6 +62,7 @@ export const openSales = (options: SalesOptions): Sales => {
   const ledger = openLedger(database)
   const keys = openKeys(database)
   const cards = openCardBook(database, ledger, nowMs)
+  const subscriptions = openSubscriptions(database)
   const table = openSaleTable(database)
   const bodies = openBodies(database, nowMs)
   const slaBook = openSlaBook(database)
@@ -83,6 +86,7 @@ export const openSales = (options: SalesOptions): Sales => {
     ledger,
     keys,
     cards,
+    subscriptions,
     tabs,
     jobs,
     sla: slaBook,
