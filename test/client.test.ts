@@ -151,10 +151,20 @@ describe('the client: buying', () => {
     const asked = () => requests.filter(({ url }) => url.includes('/v1/readings')).length
     expect(asked()).toBe(1)
     const pages = await Array.fromAsync(bought.pages())
-    expect(pages.map(({ rows }) => rows.length)).toEqual([10_000, 400])
+    expect(pages.map((rows) => rows.length)).toEqual([10_000, 400])
     expect(new Set((await bought.all()).map(({ time }) => time)).size).toBe(10_400)
     expect(1_000_000n - credit()).toBe(paid)
     expect(sales()).toHaveLength(1)
+  })
+
+  test('gives the same in every format of the hub, as it comes', async () => {
+    const { open } = await openShop(many)
+    const hub = open({ maxMicroUsd: 1_000_000n })
+    const lines = await Array.fromAsync((await hub.download(hourOfB, 'ndjson')).bodies())
+    expect(lines.map((body) => new TextDecoder().decode(body).split('\n').length - 1)).toEqual([10_000, 400])
+    const bought = await hub.download(hourOfB, 'parquet')
+    expect(bought.receipt).toMatchObject({ rows: 10_400 })
+    for await (const body of bought.bodies()) expect(new TextDecoder().decode(body.slice(0, 4))).toBe('PAR1')
   })
 
   test('buys nothing above the limit of a purchase, nor above that of all together', async () => {
@@ -395,7 +405,7 @@ describe('the client: a rude world', () => {
       headers.set('price', '1')
       return new Response(answer.body, { headers })
     })
-    await expect((await greedy.buy(hourOfB)).all()).rejects.toThrow('asks for a price on page 2')
+    await expect((await greedy.buy(hourOfB)).all()).rejects.toThrow('asks for 1 on page 2')
   })
 
   test('a key goes to the hub and nowhere else, and no further than one address', async () => {

@@ -87,6 +87,12 @@ const retryAfterS = ({ headers }: Answer): number | undefined => {
   return /^\d{1,6}$/.test(text) ? Number(text) : undefined
 }
 
+/** A parameter of the link to the next page; of its address nothing else counts. Undefined where there is none. */
+export const linked = ({ headers }: Answer, parameter: string): string | undefined => {
+  const target = /<([^<>]{1,8192})>\s*;\s*rel="?next"?/.exec(headers.get('link') ?? '')?.[1]
+  return (target && URL.parse(target, 'http://hub.invalid')?.searchParams.get(parameter)) || undefined
+}
+
 /** What an answer that is no success says. */
 export const problemOf = (answer: Answer): HubProblem => {
   const { status, body } = answer

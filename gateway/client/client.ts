@@ -7,10 +7,10 @@ import { type Answer, type Asked, askerOf, type Fetch, hubRoot, objectIn, proble
 import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import type { ClientOptions, HubClient } from './hub.ts'
-import { mostPageBytes, pageIn, pageRows, type RowOf } from './pages.ts'
+import { mostPageBytes, pageRows, type RowOf, rowsIn } from './pages.ts'
 import { payingFetch } from './pay.ts'
 import { verify } from './proof.ts'
-import { bundleOf, purchaseOf } from './purchase.ts'
+import { bundleOf, downloadOf, purchaseOf } from './purchase.ts'
 import { openPurse } from './purse.ts'
 import { fixedSearch, searchOf } from './query.ts'
 import { priceAt, quoteOf, termsAt } from './quote.ts'
@@ -26,10 +26,10 @@ export type * from './answers.ts'
 export type { Fetch } from './ask.ts'
 export * from './errors.ts'
 export type * from './hub.ts'
-export type { Page, RowOf } from './pages.ts'
+export type { Format, RowOf } from './pages.ts'
 export type { Pay } from './pay.ts'
 export { type Verified, type VerifyOptions, verify } from './proof.ts'
-export type { Proof, Purchase, WaitOptions } from './purchase.ts'
+export type { Download, Proof, Purchase, WaitOptions } from './purchase.ts'
 export type * from './query.ts'
 
 const usualTries = 7
@@ -62,15 +62,23 @@ export const openClient = (options: ClientOptions): HubClient => {
     const search = fixedSearch(query, await nowMs(signal))
     const { terms, ...quoted } = await quoteOf(ask, search, await seller(signal), signal)
     const priceMicroUsd = terms?.mostMicroUsd ?? 0n
+    /** Fails before anything is paid where later pages would have to be paid for again. */
+    const assertWhole = (): void => {
+      if (key === undefined && priceMicroUsd > 0n && quoted.rows > pageRows)
+        throw new TypeError(
+          `this has ${quoted.rows} rows, and without a key ${pageRows} can be bought at once: topUp() gives a key`,
+        )
+    }
     return {
       ...quoted,
       priceMicroUsd,
       buy: async (wanted = {}) => {
-        if (key === undefined && priceMicroUsd > 0n && quoted.rows > pageRows)
-          throw new TypeError(
-            `this has ${quoted.rows} rows, and without a key ${pageRows} can be bought at once: topUp() gives a key`,
-          )
-        return purchaseOf<RowOf<typeof query>>(counter, search, terms, { signal, ...wanted })
+        assertWhole()
+        return purchaseOf<RowOf<typeof query>>(counter, search, 'json', terms, { signal, ...wanted })
+      },
+      download: async (format, wanted = {}) => {
+        assertWhole()
+        return downloadOf(counter, search, format, terms, { signal, ...wanted })
       },
     }
   }
@@ -86,7 +94,7 @@ export const openClient = (options: ClientOptions): HubClient => {
     stationFeatures: (query = {}, wanted = {}) => stationFeaturesOf(ask, query, wanted),
     coverage: (query = {}, wanted = {}) => coverageOf(ask, query, wanted),
     sample: async ({ station } = {}, { signal } = {}) =>
-      pageIn<ReadingRow>(await okAt(`/v1/sample?${searchOf({ station, format: 'json' })}`, signal)).rows,
+      rowsIn<ReadingRow>((await okAt(`/v1/sample?${searchOf({ station, format: 'json' })}`, signal)).body),
     latest: async (query = {}, { signal, maxMicroUsd } = {}) => {
       const path = `/v1/latest?${searchOf({ ...query, format: 'json' })}`
       const terms =
@@ -95,10 +103,11 @@ export const openClient = (options: ClientOptions): HubClient => {
           : await termsAt(ask, path, await seller(signal), signal)
       const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
       const { answer, priceMicroUsd, receiptId } = await buyAt(counter, order)
-      return { readings: pageIn<ReadingRow>(answer).rows, priceMicroUsd, receiptId }
+      return { readings: rowsIn<ReadingRow>(answer.body), priceMicroUsd, receiptId }
     },
     quote,
     buy,
+    download: async (query, format, wanted = {}) => (await quote(query, wanted)).download(format, wanted),
     readings: async function* (query, wanted) {
       yield* await buy(query, wanted)
     },

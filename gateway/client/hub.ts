@@ -12,10 +12,10 @@ import type {
   Status,
 } from './answers.ts'
 import type { Fetch } from './ask.ts'
-import type { RowOf } from './pages.ts'
+import type { Format, RowOf } from './pages.ts'
 import type { Pay } from './pay.ts'
 import type { Verified, VerifyOptions } from './proof.ts'
-import type { Purchase, WaitOptions } from './purchase.ts'
+import type { Download, Purchase, WaitOptions } from './purchase.ts'
 import type { AnyQuery, CoverageQuery, PlacesQuery, SensorsQuery } from './query.ts'
 
 export type ClientOptions = {
@@ -56,6 +56,8 @@ export type Quote<Row> = {
   readonly offerExpires: string | null
   /** Buys exactly this for at most this price. */
   buy(options?: BuyOptions): Promise<Purchase<Row>>
+  /** The same in another format, as it comes. */
+  download(format: Format, options?: BuyOptions): Promise<Download>
 }
 
 /** The newest reading of each sensor, and what they cost. */
@@ -86,6 +88,8 @@ export type HubClient = {
   quote<Query extends AnyQuery>(query: Query, options?: CallOptions): Promise<Quote<RowOf<Query>>>
   /** Quotes and buys; throws LimitReached where it would cost too much, and then nothing was paid. */
   buy<Query extends AnyQuery>(query: Query, options?: BuyOptions): Promise<Purchase<RowOf<Query>>>
+  /** Quotes and buys in a format of the hub's, such as csv or parquet. */
+  download(query: AnyQuery, format: Format, options?: BuyOptions): Promise<Download>
   /** The rows of a query: bought when the first is asked for, page after page. */
   readings<Query extends AnyQuery>(
     query: Query,

@@ -1,6 +1,6 @@
-/** Pages of one query: the first is bought, the later ones come with it. */
+/** Pages of one query, and the rows in them. */
 import type { IntervalRow, ReadingRow } from './answers.ts'
-import { type Answer, isObject, jsonOf } from './ask.ts'
+import { isObject, jsonOf } from './ask.ts'
 import { HubDistrusted } from './errors.ts'
 import type { AnyQuery } from './query.ts'
 
@@ -9,25 +9,19 @@ export type RowOf<Query extends AnyQuery> = Query extends { readonly every: stri
   ? IntervalRow
   : ReadingRow
 
-export type Page<Row> = {
-  readonly rows: readonly Row[]
-  /** Goes on behind this page; null on the last one. */
-  readonly next: string | null
-  /** The body as it came, before any content coding: what its digest and the receipt are of. */
-  readonly body: Uint8Array
-}
+/** Formats that readings come in. */
+export type Format = 'json' | 'csv' | 'ndjson' | 'geojson' | 'cbor' | 'parquet'
 
 /** Rows as many as a hub gives at once: nearly every purchase is one page. */
 export const pageRows = 10_000
 
 export const mostPageBytes = 64 * 1024 * 1024
 
-/** The page in a body of format json. */
-export const pageIn = <Row>({ body }: Pick<Answer, 'body'>): Page<Row> => {
+/** The rows in a body of format json. */
+export const rowsIn = <Row>(body: Uint8Array): readonly Row[] => {
   const said = jsonOf(body)
   const rows = isObject(said) ? (said.buckets ?? said.readings) : undefined
-  const next = isObject(said) ? (said.next ?? null) : undefined
-  if (!Array.isArray(rows) || !rows.every(isObject) || !(next === null || typeof next === 'string'))
+  if (!Array.isArray(rows) || !rows.every(isObject))
     throw new HubDistrusted('this is no page of readings', { body })
-  return { rows: rows as readonly Row[], next, body }
+  return rows as readonly Row[]
 }

@@ -1,15 +1,13 @@
 /** What was bought, page by page, with its receipt and its proof. */
-
 import { bundleBounds } from '../reading/bundle.ts'
 import type { SalesReceipt } from '../reading/sale.ts'
 import { digestFits, foreignProof } from '../verify/purchase.ts'
 import type { Step } from '../verify/report.ts'
 import { checkAnswer } from '../verify/verify.ts'
-import type { IntervalRow, ReadingRow } from './answers.ts'
-import { type Ask, pause, problemOf } from './ask.ts'
-import { buyAt, type Counter, type Delivered, type Terms } from './buy.ts'
+import { type Answer, type Ask, linked, pause, problemOf } from './ask.ts'
+import { buyAt, type Counter, type Terms } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
-import { mostPageBytes, type Page, pageIn, pageRows } from './pages.ts'
+import { type Format, mostPageBytes, pageRows, rowsIn } from './pages.ts'
 import { type Verified, type VerifyOptions, verify } from './proof.ts'
 
 export type WaitOptions = {
@@ -24,26 +22,36 @@ export type Proof = {
   readonly ok: boolean
   readonly bundle: Uint8Array
   readonly report: Verified
-  /** What was bought, page by page. `warned`: a part of it is not anchored yet, or is made of proven readings by the hub. */
+  /**
+   * What was bought, page by page. `warned`: a part of it is not anchored yet, is made of proven readings by the hub, or
+   * is of a format whose rows are not compared; then only the first page is here.
+   */
   readonly pages: readonly Step[]
 }
 
-/** Rows that were bought: iterate over them, or over pages. All pages are paid with the first. */
-export type Purchase<Row> = AsyncIterable<Row> & {
+/** What was bought, as it came. All pages are paid with the first. */
+export type Download = {
   readonly priceMicroUsd: bigint
   /** Names the sale at the hub; null where nothing was paid. */
   readonly receiptId: string | null
-  /** The signed receipt, checked; null where nothing was paid, or no key can ask for it. */
+  /** The signed receipt, checked; null where nothing was paid, or there was no signed offer. */
   readonly receipt: SalesReceipt | null
   /** The span that was bought, UTC ms: `fromMs` <= time < `toMs`. */
   readonly fromMs: number
   readonly toMs: number
-  pages(): AsyncGenerator<Page<Row>, void, void>
-  /** Every row. */
-  all(): Promise<Row[]>
+  /** The body of each page, before any content coding; the receipt names the first. Later ones are asked for as they are read. */
+  bodies(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>
   /** The proof, for nothing; throws HubDistrusted where it is of something else. */
   proof(options?: WaitOptions & VerifyOptions): Promise<Proof>
 }
+
+/** Rows that were bought: iterate over them, or over pages of them. */
+export type Purchase<Row> = Download &
+  AsyncIterable<Row> & {
+    pages(): AsyncGenerator<readonly Row[], void, void>
+    /** Every row. */
+    all(): Promise<Row[]>
+  }
 
 const shortestPauseMs = 1000
 const usualPauseMs = 5000
@@ -71,75 +79,93 @@ export const bundleOf = async (
 const mostPages = 1000
 
 /** The pages of a query whose first one is there. Only the first costs: a price on a later one is no honest hub's. */
-async function* pagesFrom<Row>(
-  { ask }: Counter,
-  path: string,
-  first: Page<Row>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Page<Row>, void, void> {
-  let page = first
+async function* bodiesFrom({ ask }: Counter, path: string, first: Answer, signal: AbortSignal | undefined) {
+  let answer = first
   for (let count = 1; ; count++) {
-    yield page
-    const { next } = page
-    if (next === null) return
+    yield answer.body
+    const next = linked(answer, 'cursor')
+    if (next === undefined) return
     if (count >= mostPages) throw new HubDistrusted(`the hub gives more than ${mostPages} pages`)
-    const answer = await ask(`${path}&cursor=${encodeURIComponent(next)}`, {
+    const later = await ask(`${path}&cursor=${encodeURIComponent(next)}`, {
       mostBytes: mostPageBytes,
       signal,
     })
-    if (answer.status !== 200) throw problemOf(answer)
-    const { headers, body } = answer
-    if (headers.has('content-digest') && !digestFits(answer))
+    if (later.status !== 200) throw problemOf(later)
+    const { headers, body } = later
+    if (headers.has('content-digest') && !digestFits(later))
       throw new HubDistrusted('the body is not what its Content-Digest says', { body })
-    if ((headers.get('price') ?? '0') !== '0')
-      throw new HubDistrusted(`the hub asks for a price on page ${count + 1}`, { body })
-    page = pageIn<Row>(answer)
-    if (page.next === next) throw new HubDistrusted('the hub gives the same page again')
+    const price = headers.get('price') ?? '0'
+    if (price !== '0') throw new HubDistrusted(`the hub asks for ${price} on page ${count + 1}`, { body })
+    if (linked(later, 'cursor') === next) throw new HubDistrusted('the hub gives the same page again')
+    answer = later
   }
 }
 
-/** Buys a query whose times are fixed. */
-export const purchaseOf = async <Row extends ReadingRow | IntervalRow>(
+export type DownloadOptions = {
+  readonly maxMicroUsd?: bigint | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+// Rows of these can be looked up in a proof; of others only the bytes that the receipt names are known.
+const comparable: ReadonlySet<Format> = new Set(['json', 'csv', 'ndjson'])
+
+/** Buys a query whose times are fixed, in a format. */
+export const downloadOf = async (
   counter: Counter,
   search: URLSearchParams,
+  format: Format,
   terms: Terms | undefined,
-  options: { readonly maxMicroUsd?: bigint | undefined; readonly signal?: AbortSignal | undefined },
-): Promise<Purchase<Row>> => {
-  const path = `/v1/readings?${search}&format=json&limit=${pageRows}`
-  const { signal } = options
-  const delivered: Delivered = await buyAt(counter, { ...options, path, terms, mostBytes: mostPageBytes })
-  const { answer, priceMicroUsd, receiptId, receipt } = delivered
-  const first = pageIn<Row>(answer)
-  const pages = () => pagesFrom(counter, path, first, signal)
-  async function* rows() {
-    for await (const page of pages()) yield* page.rows
-  }
-  const all = async () => {
-    const whole: Row[] = []
-    for await (const row of rows()) whole.push(row)
-    return whole
-  }
+  { maxMicroUsd, signal }: DownloadOptions,
+): Promise<Download> => {
+  const path = `/v1/readings?${search}&format=${format}&limit=${pageRows}`
+  const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
+  const { answer, priceMicroUsd, receiptId, receipt } = await buyAt(counter, order)
+  const bodies = () => bodiesFrom(counter, path, answer, signal)
   return {
     priceMicroUsd,
     receiptId,
     receipt,
     fromMs: Number(search.get('from')),
     toMs: Number(search.get('to')),
-    pages,
-    [Symbol.asyncIterator]: rows,
-    all,
-    proof: async ({ waitMs, rpc, ...wanted } = {}) => {
+    bodies,
+    proof: async ({ rpc, ...waiting } = {}) => {
       if (receiptId === null)
         throw new TypeError('what costs nothing has no receipt, and no proof is given for it')
-      const waiting = { signal, ...wanted, ...(waitMs === undefined ? {} : { waitMs }) }
-      const bundle = await bundleOf(counter.ask, receiptId, waiting as WaitOptions)
+      const bundle = await bundleOf(counter.ask, receiptId, {
+        ...(signal === undefined ? {} : { signal }),
+        ...waiting,
+      })
       const report = await verify(bundle, rpc === undefined ? {} : { rpc })
       const foreign = foreignProof(report, await counter.seller(signal), search, receiptId)
       if (foreign !== undefined) throw new HubDistrusted(foreign, { receiptId, body: bundle })
-      const compared: Step[] = []
-      if (report.ok) for await (const { body } of pages()) compared.push(checkAnswer(report, body))
-      const ok = report.ok && compared.every(({ state }) => state !== 'failed')
-      return { ok, bundle, report, pages: compared }
+      const pages: Step[] = []
+      if (report.ok)
+        for await (const body of bodies()) {
+          pages.push(checkAnswer(report, body))
+          if (!comparable.has(format) || search.has('every')) break
+        }
+      return { ok: report.ok && pages.every(({ state }) => state !== 'failed'), bundle, report, pages }
+    },
+  }
+}
+
+/** Buys the rows of a query whose times are fixed. */
+export const purchaseOf = async <Row>(...order: Parameters<typeof downloadOf>): Promise<Purchase<Row>> => {
+  const download = await downloadOf(...order)
+  async function* pages() {
+    for await (const body of download.bodies()) yield rowsIn<Row>(body)
+  }
+  async function* rows() {
+    for await (const page of pages()) yield* page
+  }
+  return {
+    ...download,
+    pages,
+    [Symbol.asyncIterator]: rows,
+    all: async () => {
+      const whole: Row[] = []
+      for await (const row of rows()) whole.push(row)
+      return whole
     },
   }
 }

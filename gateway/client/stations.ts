@@ -1,6 +1,6 @@
 /** Stations and places, page after page. */
 import type { CellFeatures, CoveredCell, Station } from './answers.ts'
-import { type Ask, objectIn } from './ask.ts'
+import { type Ask, linked, objectIn } from './ask.ts'
 import { HubDistrusted } from './errors.ts'
 import type { CallOptions } from './hub.ts'
 import { pageRows } from './pages.ts'
@@ -19,9 +19,8 @@ async function* listsOf<T>(ask: Ask, search: URLSearchParams, name: string, opti
     if (after !== '') search.set('after', after)
     const answer = await ask(`/v1/stations?${search}`, { mostBytes, ...options })
     yield objectIn<Record<string, readonly T[]>>(answer, isList(name))[name]!
-    const link = /<([^<>]{1,8192})>\s*;\s*rel="?next"?/.exec(answer.headers.get('link') ?? '')?.[1]
-    const next = link && URL.parse(link, 'http://hub.invalid')?.searchParams.get('after')
-    if (!next) return
+    const next = linked(answer, 'after')
+    if (next === undefined) return
     // Ids ascend, so this ends.
     if (next <= after) throw new HubDistrusted('the hub gives the same page again')
     after = next
