@@ -13,11 +13,11 @@ const program = `
 import { HubProblem, LimitReached, openClient, type ReadingRow } from '@groundtruth/client'
 
 export const buyAndVerify = async (url: string, key: string, rpc: string): Promise<string> => {
-  const hub = openClient({ url, key, maxMicroUsd: 20_000n, maxTotalMicroUsd: 100_000n })
+  const hub = openClient({ url, key, maxMicroUsd: 200_000n, maxTotalMicroUsd: 900_000n })
   const stations: string[] = []
   for await (const { station } of hub.stations()) stations.push(station)
   // What is older than this has all come in: the quote and the purchase are of the same rows.
-  const query = { station: stations, from: '-10m', to: '-3s' } as const
+  const query = { station: stations, from: '-1m', to: '-3s' } as const
   const quote = await hub.quote(query)
   const refused = await hub
     .buy(query, { maxMicroUsd: quote.priceMicroUsd - 1n })
@@ -91,7 +91,7 @@ test('the packed client is installed without a network, has its types, and buys 
   expect(JSON.parse(manifest)).toMatchObject({ license: 'MIT', type: 'module' })
   writeFileSync(join(directory, 'program.ts'), program)
   await checkTypes(directory, 'program.ts')
-  writeFileSync(join(directory, 'wrong.ts'), program.replace('20_000n', '20_000'))
+  writeFileSync(join(directory, 'wrong.ts'), program.replace('200_000n', '200_000'))
   await expect(checkTypes(directory, 'wrong.ts')).rejects.toThrow(
     "'number' is not assignable to type 'bigint'",
   )

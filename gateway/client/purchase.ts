@@ -3,7 +3,7 @@ import { bundleBounds } from '../reading/bundle.ts'
 import type { SalesReceipt } from '../reading/sale.ts'
 import { digestFits, foreignProof } from '../verify/purchase.ts'
 import type { Step } from '../verify/report.ts'
-import { checkAnswer } from '../verify/verify.ts'
+import { checkAnswer, verifyBundle } from '../verify/verify.ts'
 import { type Answer, type Ask, linked, pause, problemOf } from './ask.ts'
 import { buyAt, type Counter, type Terms } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
@@ -41,7 +41,9 @@ export type Download = {
   readonly toMs: number
   /** The body of each page, before any content coding; the receipt names the first. Later ones are asked for as they are read. */
   bodies(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>
-  /** The proof, for nothing; throws HubDistrusted where it is of something else. */
+  /** The proof as a file, for nothing; throws HubDistrusted, with the file, where it is of something else. */
+  bundle(options?: WaitOptions): Promise<Uint8Array>
+  /** The same verified, and what was bought compared with it. */
   proof(options?: WaitOptions & VerifyOptions): Promise<Proof>
 }
 
@@ -121,6 +123,16 @@ export const downloadOf = async (
   const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
   const { answer, priceMicroUsd, receiptId, receipt } = await buyAt(counter, order)
   const bodies = () => bodiesFrom(counter, path, answer, signal)
+  const bundle: Download['bundle'] = async (waiting = {}) => {
+    if (receiptId === null)
+      throw new TypeError('what costs nothing has no receipt, and no proof is given for it')
+    const options = { ...(signal === undefined ? {} : { signal }), ...waiting }
+    const whole = await bundleOf(counter.ask, receiptId, options)
+    const seller = await counter.seller(signal)
+    const foreign = foreignProof(verifyBundle(whole), seller, search, receiptId)
+    if (foreign !== undefined) throw new HubDistrusted(foreign, { receiptId, body: whole })
+    return whole
+  }
   return {
     priceMicroUsd,
     receiptId,
@@ -128,23 +140,17 @@ export const downloadOf = async (
     fromMs: Number(search.get('from')),
     toMs: Number(search.get('to')),
     bodies,
+    bundle,
     proof: async ({ rpc, ...waiting } = {}) => {
-      if (receiptId === null)
-        throw new TypeError('what costs nothing has no receipt, and no proof is given for it')
-      const bundle = await bundleOf(counter.ask, receiptId, {
-        ...(signal === undefined ? {} : { signal }),
-        ...waiting,
-      })
-      const report = await verify(bundle, rpc === undefined ? {} : { rpc })
-      const foreign = foreignProof(report, await counter.seller(signal), search, receiptId)
-      if (foreign !== undefined) throw new HubDistrusted(foreign, { receiptId, body: bundle })
+      const whole = await bundle(waiting)
+      const report = await verify(whole, rpc === undefined ? {} : { rpc })
       const pages: Step[] = []
       if (report.ok)
         for await (const body of bodies()) {
           pages.push(checkAnswer(report, body))
           if (!comparable.has(format) || search.has('every')) break
         }
-      return { ok: report.ok && pages.every(({ state }) => state !== 'failed'), bundle, report, pages }
+      return { ok: report.ok && pages.every(({ state }) => state !== 'failed'), bundle: whole, report, pages }
     },
   }
 }

@@ -4,7 +4,7 @@ import { join, parse } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { exitCodes } from '../exit.ts'
-import { BuyingError } from './asking.ts'
+import { BuyingError } from './buying-error.ts'
 
 /** A file under a name with `.part` at its end until it is kept; without anything in it, it is removed again. */
 export type Output = AsyncDisposable & {

@@ -1,7 +1,6 @@
 /** Puts the pages of one query together, in the format that they came in. */
-import { BuyingError } from './asking.ts'
-
-export type FormatName = 'json' | 'csv' | 'ndjson' | 'geojson' | 'cbor' | 'parquet'
+import type { Format } from '../client/pages.ts'
+import { BuyingError } from './buying-error.ts'
 
 type Page = Record<string, unknown> & { next: unknown }
 
@@ -55,7 +54,7 @@ type TextForm = {
 
 const objects: TextForm = { join: joinObjects, count: (text) => rowsOf(parsePage(text)).rows.length }
 
-const textForms: Readonly<Partial<Record<FormatName, TextForm>>> = {
+const textForms: Readonly<Partial<Record<Format, TextForm>>> = {
   json: objects,
   geojson: objects,
   // No field of a reading has a line end in it.
@@ -64,10 +63,10 @@ const textForms: Readonly<Partial<Record<FormatName, TextForm>>> = {
 }
 
 /** Whether each page of a format has to be a file of its own: Parquet files have their directory at the end. */
-export const isFilePerPage = (format: FormatName): boolean => format === 'parquet'
+export const isFilePerPage = (format: Format): boolean => format === 'parquet'
 
 /** What happens to pages that are not put together as one document; undefined where there is nothing to say. */
-export const pagesNote = (format: FormatName, pages: number): string | undefined =>
+export const pagesNote = (format: Format, pages: number): string | undefined =>
   format === 'cbor' && pages > 1 ? `a sequence of ${pages} CBOR maps (RFC 8742), one a page` : undefined
 
 /**
@@ -75,7 +74,7 @@ export const pagesNote = (format: FormatName, pages: number): string | undefined
  * as it came, byte for byte; CBOR becomes a sequence (RFC 8742).
  */
 export const joinPages = (
-  format: FormatName,
+  format: Format,
   pages: readonly Uint8Array[],
 ): { readonly files: readonly Uint8Array[]; readonly rows?: number } => {
   const form = textForms[format]
