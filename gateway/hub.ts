@@ -139,6 +139,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     const { url: mqttUrl } = opened
     announce()
 
+    // How far the store has come is the feed's to say.
     const tail = openTail({ evidence, store }, 0)
     let storeError: string | undefined
     const metrics = new Registry()
@@ -307,6 +308,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       metrics,
       exports,
       limits: config.http,
+      live: { tail, stopping: running },
       ...(selling === undefined ? {} : { till: selling.till }),
       ...(desk === undefined ? {} : { desk }),
       verifyBundle: async (bytes) => (await import('./verify/verify.ts')).verifyBundle(bytes),

@@ -10,7 +10,7 @@ import { stationId } from '#gateway/reading/key.ts'
 import type { Reading } from '#gateway/reading/reading.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import { runFeed } from '#gateway/store/feed.ts'
-import { type Store, StoreUnavailable } from '#gateway/store/store.ts'
+import { type Store, type StoredReading, StoreUnavailable } from '#gateway/store/store.ts'
 import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
@@ -55,7 +55,11 @@ const hub = async () => {
     await evidence[Symbol.asyncDispose]()
   })
   /** Runs the feed until the store has caught up. */
-  const feed = async (into: Store = store, version = 'test.1') => {
+  const feed = async (
+    into: Store = store,
+    version = 'test.1',
+    stored: (readings: readonly StoredReading[], reached: number) => void = () => undefined,
+  ) => {
     const stop = new AbortController()
     const away: string[] = []
     const running = runFeed(
@@ -65,6 +69,7 @@ const hub = async () => {
         states,
         rules: version,
         scorer: () => createScorer({ rules, states: states.states() }),
+        stored,
         unavailable: (error) => away.push(error.message),
       },
       stop.signal,
@@ -102,6 +107,28 @@ test('every reading of the evidence is in the store once, however often the feed
   const rows = await store.readings(everything, 1000)
   expect(rows).toHaveLength(27)
   expect(new Set(rows.map(({ seq, place }) => `${seq}/${place}`)).size).toBe(27)
+})
+
+test('a feed tells where it goes on, and then how far the store is with each write', async () => {
+  const { evidence, emit, store, feed } = await hub()
+  await emit(3)
+  const told: [rows: number, reached: number][] = []
+  const stored = (readings: readonly StoredReading[], reached: number): void =>
+    void told.push([readings.length, reached])
+  await feed(store, 'test.1', stored)
+  const first = evidence.committed
+  await emit(2)
+  await feed(store, 'test.1', stored)
+  expect(told).toEqual([
+    [0, 0],
+    [9, first],
+    [0, first],
+    [6, evidence.committed],
+  ])
+  told.length = 0
+  // With other rules everything is scored anew: the store is not as far as it was.
+  await feed(store, 'test.2', stored)
+  expect(told[0]).toEqual([0, 0])
 })
 
 test('a store that was deleted comes back with the same readings and the same scores', async () => {

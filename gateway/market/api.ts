@@ -13,6 +13,7 @@ import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
 import type { SubscriptionDesk } from './subscriptions/subscriptions.ts'
+import type { Tail } from './tail.ts'
 import type { Till } from './till.ts'
 
 /** State of one part of the hub, such as broker, store or chain; `detail` says what is wrong when it is not `ok`. */
@@ -47,6 +48,8 @@ export type MarketDeps = BatchAges & {
   readonly verifyBundle?: (bytes: Uint8Array) => Promise<Report>
   /** Where exports are made and kept; without it there are none. */
   readonly exports?: Exports
+  /** What is stored as it comes, and when the hub stops; with it there are streams. */
+  readonly live?: { readonly tail: Tail; readonly stopping: AbortSignal; readonly silenceMs?: number }
   /** How often somebody may ask; without it as often as they like. */
   readonly limits?: RateLimits
 }

@@ -3,7 +3,7 @@ import type { Evidence } from '../evidence/evidence.ts'
 import { isThere, type Where, whereOf } from './place.ts'
 import { type Fault, fault } from './problem.ts'
 
-// As many as a store looks up at once.
+/** Stations that one query is about, at most: as many as a store looks up at once. */
 export const maxStations = 100
 
 /** What a query says of stations, by parameter name. */

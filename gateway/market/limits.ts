@@ -73,7 +73,7 @@ export const addressName = (address: string): string => {
 }
 
 /** Where a request comes from; its last hop where a proxy of ours tells it. One name for all where there is no socket. */
-const addressOf = (c: Context, trustProxy: boolean): string => {
+export const addressOf = (c: Context, trustProxy: boolean): string => {
   const env = c.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined
   const forwarded = trustProxy ? c.req.header('x-forwarded-for')?.split(',').at(-1)?.trim() : undefined
   return addressName((forwarded || env?.incoming?.socket?.remoteAddress || 'none').slice(0, 64))

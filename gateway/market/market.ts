@@ -8,6 +8,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed'
 import { secureHeaders } from 'hono/secure-headers'
 import { timeout } from 'hono/timeout'
 import { type Api, caching, type MarketDeps } from './api.ts'
+import { answerMs, faultOf } from './failure.ts'
 import { openGate } from './gate.ts'
 import { limitBodies, limitRates } from './limits.ts'
 import { meterRequests } from './metrics.ts'
@@ -29,6 +30,7 @@ import { addSla } from './routes/sla.ts'
 import { addSta } from './routes/sta.ts'
 import { addStations } from './routes/stations.ts'
 import { addStatus } from './routes/status.ts'
+import { addStream } from './routes/stream.ts'
 import { addSubscriptions } from './routes/subscriptions.ts'
 import { addTopUp } from './routes/topup.ts'
 
@@ -36,9 +38,6 @@ export type { MarketDeps, PartState } from './api.ts'
 
 // Far above any honest query: 64 quantity names and a cursor.
 const maxAddressLength = 4096
-
-// A store that takes longer than this is as good as not there.
-const answerMs = 30_000
 
 // Answers are made in memory, 10,000 rows at most: so many at once fit beside the rest of a hub on a Pi.
 const mostQueries = 8
@@ -55,22 +54,6 @@ const mostVerifiedWaiting = 8
 // Counting what a large export has reads some thousand sums.
 const mostCounted = 2
 const mostCountedWaiting = 16
-
-const storeRetryS = 5
-
-/** What a client is told of an error. Stacks and messages of our own mistakes stay here. */
-const faultOf = (error: Error, report: (error: unknown) => void): Fault => {
-  if (error instanceof Problem) return error.fault
-  if (error.name === 'StoreUnavailable')
-    return fault('store-unavailable', 'the store cannot be reached or is overloaded', {
-      retryAfterS: storeRetryS,
-    })
-  if (error instanceof HTTPException && error.status === 504)
-    return fault('store-unavailable', `no answer within ${answerMs / 1000} s`, { retryAfterS: storeRetryS })
-  if (error instanceof HTTPException && error.status < 500) return fault('bad-request', error.message)
-  report(error)
-  return fault('internal-error', 'an unexpected error, which the hub has logged')
-}
 
 /** The application; `app.request('/v1/...')` answers without a socket, `serve.ts` puts it on one. */
 export const createApi = (deps: MarketDeps): Api => {
@@ -121,6 +104,7 @@ export const createApi = (deps: MarketDeps): Api => {
         'If-Match',
         'If-None-Match',
         'If-Range',
+        'Last-Event-ID',
         'MCP-Protocol-Version',
         'Offer',
         'Payment-Signature',
@@ -185,6 +169,7 @@ export const createApi = (deps: MarketDeps): Api => {
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
   if (deps.exports !== undefined)
     addExports(app, deps, deps.exports, openGate(mostCounted, mostCountedWaiting))
+  if (deps.live !== undefined) addStream(app, deps, deps.live)
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)

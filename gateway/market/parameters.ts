@@ -6,6 +6,7 @@ import { idPattern } from '../reading/reading.ts'
 import { refusals } from '../reading/refusal.ts'
 import type { RollupFunction } from '../store/store.ts'
 import { formatNames } from './formats/all.ts'
+import { type Mark, markPattern, parseMark } from './mark.ts'
 import { type Box, type Circle, parseBox, parseCell, parseNear } from './place.ts'
 import type { FieldFault } from './problem.ts'
 import { parseDuration, parseTime, type TimeRef } from './time.ts'
@@ -232,6 +233,20 @@ export const parameters = {
       maximum: 1,
       description:
         'Only readings with at least this score, in intervals ("every") too; the others cost nothing.',
+    },
+  ),
+  last_event_id: parsed(
+    (text): Parsed<Mark> => {
+      const value = parseMark(text)
+      return value === undefined
+        ? { ok: false, detail: 'takes the id of an event of this stream, such as 4711-3' }
+        : { ok: true, value }
+    },
+    {
+      type: 'string',
+      pattern: markPattern.source,
+      description: 'Goes on behind the event with this id; the header Last-Event-ID is stronger.',
+      example: '4711-3',
     },
   ),
   limit: limitUpTo(maxRows, defaultRows),

@@ -112,6 +112,11 @@ export const problems = {
     title: 'The webhook has not said that it wants events',
     help: 'It must be reachable by https at a public address, and answer OPTIONS with WebHook-Allowed-Origin: * (CloudEvents HTTP 1.1 Web Hooks, section 4).',
   },
+  'stream-behind': {
+    status: 410,
+    title: 'The stream is too far behind',
+    help: 'Fetch what is missing from /v1/readings with "from"; then open the stream without Last-Event-ID.',
+  },
   'query-too-large': {
     status: 413,
     title: 'The query would touch too much at once',
@@ -178,6 +183,16 @@ export const problems = {
     status: 429,
     title: 'Too many requests',
     help: 'Ask again after Retry-After seconds.',
+  },
+  'too-many-streams': {
+    status: 429,
+    title: 'Too many streams by one reader',
+    help: 'End one of them. One stream can be of many stations: repeat "station", or name an area.',
+  },
+  'hub-stopping': {
+    status: 503,
+    title: 'The hub is stopped or started anew',
+    help: 'Connect again in a moment with the header Last-Event-ID: nothing is lost, and nothing comes twice.',
   },
   'settlement-pending': {
     status: 503,

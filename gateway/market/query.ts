@@ -17,7 +17,7 @@ import { type BucketRow, type ReadingRow, readingRow } from './row.ts'
 import { durationText, resolveTime, type TimeRef, timeText } from './time.ts'
 
 const { stations: station, bbox, h3, near, sensor, quantity } = parameters
-const { from, to, every, fn, min_quality, limit, cursor, format } = parameters
+const { from, to, every, fn, min_quality, limit, cursor, format, last_event_id } = parameters
 
 /** Which stations, of them which sensors, of these which quantities. */
 const subject = { station, bbox, h3, near, sensor, quantity }
@@ -45,10 +45,12 @@ export const exportQuery = z.preprocess(
   queryOf({ ...subject, from, to, every, fn, min_quality, format }),
 )
 export const latestQuery = queryOf({ ...subject, format })
+export const streamQuery = queryOf({ ...subject, min_quality, last_event_id })
 export const scopeQuery = queryOf({ ...subject, from, to })
 
 export type ReadingsQuery = z.output<typeof readingsQuery>
 export type LatestQuery = z.output<typeof latestQuery>
+export type StreamQuery = z.output<typeof streamQuery>
 export type ScopeQuery = z.output<typeof scopeQuery>
 
 const defaultSpanMs = 3_600_000

@@ -31,7 +31,6 @@ export type WantedTab = {
 export type Statement = {
   readonly receipt: string | null
   readonly rows: number
-  readonly values: number
   readonly priceMicroUsd: number
   readonly totalMicroUsd: number
   readonly creditsRemaining: number
@@ -47,11 +46,14 @@ export type Paid = { readonly statement?: Statement } & (
 export type OpenTab = {
   /**
    * To be asked right before rows are delivered: they are charged with this. `text` is what is delivered of them, as the
-   * receipt binds it. Where the fault is credit or budget, the same may be tried again later.
+   * receipt binds it. Where the fault is credit or budget, the same may be tried again later. Without rows
+   * it only looks at the key, and settles as "settleWhenDue" does.
    */
   deliver(rows: readonly ReadingRow[], text: string): Paid
   /** To be called every few seconds: settles once a minute. */
   settleWhenDue(): Statement | undefined
+  /** The statement of so many rows that were paid before and come again. */
+  standing(rows: number): Statement
   /** Settles the rest and ends the tab; once is enough. */
   close(): Statement | undefined
   /** Ends the tab and settles nothing: what was put on it since the last settlement was not delivered. */
@@ -88,17 +90,18 @@ export const tabsOf = ({ sales, usdText, saleHash, nowMs }: TabParts): OpenTabs 
     if (!opened.ok) return { ok: false, fault: faultOf(opened) }
     const { tab } = opened
 
-    const statementOf = (segment: Segment | undefined): Statement | undefined => {
-      if (segment === undefined) return undefined
+    const statement = (segment: Segment): Statement => {
       const left = sales.keys.left(apiKey)
       return {
-        ...segment,
+        receipt: segment.receipt,
+        rows: segment.rows,
         priceMicroUsd: Number(segment.priceMicroUsd),
         totalMicroUsd: Number(tab.settledMicroUsd),
         creditsRemaining: Number(sales.ledger.balance(`customer:${tab.customer}`)),
         budgetRemaining: left === null ? null : Number(left),
       }
     }
+    const statementOf = (segment: Segment | undefined): Statement | undefined => segment && statement(segment)
 
     return {
       ok: true,
@@ -107,11 +110,11 @@ export const tabsOf = ({ sales, usdText, saleHash, nowMs }: TabParts): OpenTabs 
           const now = nowMs()
           const priced = rows.map((row) => ({ ...pricedRow(row, now), timeMs: Date.parse(row.time) }))
           const charged = tab.charge(priced, text)
-          const statement = statementOf(charged.segment)
-          const before = statement === undefined ? {} : { statement }
+          const before = charged.segment === undefined ? {} : { statement: statement(charged.segment) }
           return charged.ok ? { ...before, ok: true } : { ...before, ok: false, fault: faultOf(charged) }
         },
         settleWhenDue: () => statementOf(tab.settleWhenDue()),
+        standing: (rows) => statement({ receipt: null, rows, values: 0, priceMicroUsd: 0n }),
         close: () => statementOf(tab.close()),
         abandon: () => tab.abandon(),
       },

@@ -18,9 +18,10 @@ export type Share = { readonly station: string; readonly microUsd: number }
 
 /**
  * A sale. `query` and `response` are SHA-256 (32 bytes): of the query's canonical text, and of the delivered body before
- * any content coding. `rows` and `values` count what was delivered, `priceMicroUsd` is what was paid by `rail`. `offer`
- * is SHA-256 of the signed offer where there was one. Shares ascend by station. `scope` says which readings were sold, in
- * the form of a bundle's, so that a proof of others is told from the proof of these; absent where no bundle can be made.
+ * any content coding; of a stream, of the data of its readings between two accounts, each with a line feed behind it.
+ * `rows` and `values` count what was delivered, `priceMicroUsd` is what was paid by `rail`. `offer` is SHA-256 of the
+ * signed offer where there was one. Shares ascend by station. `scope` says which readings were sold, in the form of a
+ * bundle's, so that a proof of others is told from the proof of these; absent where no bundle can be made.
  * `creditMicroUsd`, above zero, was credited with the sale because less was delivered than is promised.
  */
 export type SalesReceipt = {

@@ -11,7 +11,8 @@ const schema = `
   CREATE TABLE IF NOT EXISTS tab (
     name TEXT PRIMARY KEY,
     customer TEXT NOT NULL,
-    base_paid_ms INTEGER NOT NULL
+    base_paid_ms INTEGER NOT NULL,
+    note TEXT
   ) STRICT, WITHOUT ROWID;
 `
 
@@ -22,7 +23,9 @@ export const openTabs = (
   const { database, ledger, keys, prices, nowMs } = deps
   database.exec(schema)
   const baseOf = database.prepare('SELECT 1 FROM tab WHERE name = ?')
-  const noteBase = database.prepare('INSERT OR IGNORE INTO tab VALUES (?, ?, ?)')
+  const noteBase = database.prepare('INSERT OR IGNORE INTO tab VALUES (?, ?, ?, NULL)')
+  const keepNote = database.prepare('UPDATE tab SET note = ? WHERE name = ?')
+  const noteOf = database.prepare('SELECT note FROM tab WHERE name = ?')
   const bases: Bases = {
     isPaid: (name) => baseOf.get(name) !== undefined,
     note: (name, customer, timeMs) => void noteBase.run(name, customer, timeMs),
@@ -49,6 +52,10 @@ export const openTabs = (
       underWay.add(tab)
       return { ok: true, tab }
     },
+    /** Keeps a note with a tab of which something was paid: belongs into `settled`. */
+    note: (name: string, note: string): void => void keepNote.run(note, name),
+    /** The note of the tab of that name, whoever opened it; undefined where there is none. */
+    noteOf: (name: string): string | undefined => (noteOf.get(name)?.note as string | null) ?? undefined,
     /** Closes every tab that is open. */
     closeAll: (): void => {
       for (const tab of [...underWay]) tab.close()

@@ -126,7 +126,7 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
         name,
         apiKey: found.key.id,
         asked: name,
-        scopeOf: () => '',
+        scopeOf: () => 'null',
         afford: true,
       })
       if (opened.ok) tabs.push({ name, tab: opened.tab })
@@ -139,7 +139,7 @@ const sell = async ({ path, pem, seed, steps, pending, keys }: SellerOptions): P
       tabs.splice(tabs.indexOf(one), 1)
     } else if (what < 0.15) {
       clock.nowMs += 60_000
-      settled(one.tab.settleWhenDue())
+      settled(one.tab.deliver([], '').statement)
     } else {
       const rows = Array.from({ length: 1 + Math.floor(random() * 60) }, () => tabRow(clock.nowMs))
       const text = `${one.name} ${step}\n`

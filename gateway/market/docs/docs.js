@@ -2,6 +2,7 @@
 
 // An answer can have megabytes; a page that shows them all stops scrolling.
 const shownCharacters = 20_000
+const streamMs = 5_000
 
 /** An element with properties and children; text is never read as HTML. */
 const element = (name, properties = {}, ...children) => {
@@ -106,6 +107,20 @@ const cut = (text) =>
 
 const isText = (type) => /^text\/|json/.test(type)
 
+/** The text of an answer; of a stream, which has no end, what comes in its first seconds. */
+const textOf = async (response, type) => {
+  if (!type.startsWith('text/event-stream')) return response.text()
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+  const enough = setTimeout(() => reader.cancel(), streamMs)
+  let text = ''
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    text += piece.value
+    if (text.length > shownCharacters) await reader.cancel()
+  }
+  clearTimeout(enough)
+  return text
+}
+
 /** What came of a request, drawn below its form. */
 const showAnswer = async (address, place) => {
   const link = element('a', { href: address, textContent: address })
@@ -113,7 +128,7 @@ const showAnswer = async (address, place) => {
   try {
     const response = await fetch(address)
     const type = response.headers.get('content-type') ?? ''
-    const text = isText(type) ? await response.text() : ''
+    const text = isText(type) ? await textOf(response, type) : ''
     const size = isText(type) ? text.length : (await response.blob()).size
     place.append(
       element('p', {
@@ -160,6 +175,8 @@ const drawOperation = (api, path, operation) => {
   const success = operation.responses['200']
   const types = Object.keys(success?.content ?? {})
   const schema = success?.content?.['application/json']?.schema
+  // A link can be followed with any of these; headers are for programs.
+  const parameters = (operation.parameters ?? []).filter(({ in: place }) => place !== 'header')
   return element(
     'article',
     { id: `at${id}` },
@@ -176,7 +193,7 @@ const drawOperation = (api, path, operation) => {
         'div',
         { className: 'body' },
         ...(operation.description ? [element('p', { textContent: operation.description })] : []),
-        ...tryForm(path, operation.parameters ?? [], id),
+        ...tryForm(path, parameters, id),
         element('p', { className: 'soft', textContent: `Answers ${types.join(', ')}` }),
         ...(schema === undefined ? [] : memberTables(api, schema)),
       ),
