@@ -56,6 +56,10 @@ export type MarketDeps = BatchAges & {
 
 export type Api = OpenAPIHono
 
+/** Where the API is, as buyers know it; no slash at the end. */
+export const baseOf = (c: Context, publicUrl: string | undefined): string =>
+  publicUrl ?? new URL(c.req.url).origin
+
 export const okJson = <T extends z.ZodType>(schema: T, description: string) =>
   ({ description, content: { 'application/json': { schema } } }) as const
 

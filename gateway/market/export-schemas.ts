@@ -38,6 +38,8 @@ export const exportSchema = z
         })
         .openapi('ExportFile'),
     ),
+    croissant: z.string().optional().openapi({ description: 'What it is, for programs that load data sets' }),
+    dcat: z.string().optional().openapi({ description: 'What it is, for catalogues' }),
   })
   .openapi('Export')
 

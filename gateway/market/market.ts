@@ -17,6 +17,7 @@ import { type Fault, fault, Problem, problemResponse } from './problem.ts'
 import { addAccount } from './routes/account.ts'
 import { addBatches } from './routes/batches.ts'
 import { addBundle } from './routes/bundle.ts'
+import { addCatalogue } from './routes/catalogue.ts'
 import { addCheckout } from './routes/checkout.ts'
 import { addExports } from './routes/exports.ts'
 import { addInflux, influxFault, influxRoot, noteInfluxKey } from './routes/influx.ts'
@@ -165,6 +166,7 @@ export const createApi = (deps: MarketDeps): Api => {
   addStations(app, deps)
   const runPriced = addReadings(app, deps, gate)
   addSample(app, deps, gate)
+  addCatalogue(app, deps)
   addSta(app, deps, gate)
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
   if (deps.exports !== undefined)

@@ -76,3 +76,6 @@ export const resolveTime = (time: TimeRef, nowMs: number): number =>
 
 /** RFC 3339 with milliseconds, in UTC. */
 export const timeText = (ms: number): string => new Date(ms).toISOString()
+
+/** A time for a name: `20261121T110000Z`. */
+export const stampText = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')

@@ -11,6 +11,7 @@ export type Door = {
 /** In the order they are shown; each is shown where the API has that address. */
 export const doors: readonly Door[] = [
   { name: 'stations', address: '/v1/stations', title: 'Stations', page: true },
+  { name: 'catalogue', address: '/v1/catalogue.jsonld', title: 'The catalogue (DCAT)', page: true },
   { name: 'coverage', address: '/v1/coverage', title: 'Where there is data', page: true },
   { name: 'sample', address: '/v1/sample', title: 'Some readings, for nothing', page: true },
   { name: 'latest', address: '/v1/latest', title: 'Newest readings', page: true },

@@ -19,6 +19,19 @@ export type ExportFile = {
   readonly rows: number
 }
 
+/** What a station's owner said of it when its readings were exported. */
+export type AboutStation = {
+  readonly station: string
+  /** SPDX identifier or LicenseRef-...; null where nothing was said. */
+  readonly licence: string | null
+  readonly name?: string
+  /** H3 cell: all that is told of the place. */
+  readonly cell?: string
+}
+
+/** What is in a file: quantities by name, in the order of its columns, and the stations that have rows, by id. */
+export type About = { readonly columns: readonly string[]; readonly stations: readonly AboutStation[] }
+
 /** An offer that the price is held to: its maximum and its hash. */
 export type HeldOffer = { readonly mostMicroUsd: MicroUsd; readonly hash: Uint8Array }
 
@@ -49,9 +62,8 @@ export type Export = NewExport & {
   /** Why it failed. */
   readonly detail?: string
   readonly file?: ExportFile
-  /** What was delivered, and what of it stations' owners said when it was. */
   readonly price?: Price
-  readonly about?: string
+  readonly about?: About
   readonly doneMs?: number
   /** The sale that paid for it. */
   readonly receipt?: string
@@ -130,7 +142,7 @@ const asExport = (row: Record<string, SQLOutputValue>): Export => ({
   ...optional('detail', row.detail as string | null),
   ...optional('file', row.file === null ? null : (JSON.parse(row.file as string) as ExportFile)),
   ...optional('price', row.price === null ? null : priceIn(row.price as string)),
-  ...optional('about', row.about as string | null),
+  ...optional('about', row.about === null ? null : (JSON.parse(row.about as string) as About)),
   ...optional('doneMs', row.done_ms === null ? null : Number(row.done_ms)),
   ...optional('receipt', row.receipt as string | null),
 })
@@ -198,8 +210,13 @@ export const openExportBook = (path: string) => {
     kept: (): Export[] => kept.all().map(asExport),
     work: (id: string): void => void setState.run('working', null, id),
     queue: (id: string): void => void setState.run('queued', null, id),
-    written: (id: string, file: ExportFile, price: Price | undefined, about: string): void =>
-      void setWritten.run(JSON.stringify(file), price === undefined ? null : priceText(price), about, id),
+    written: (id: string, file: ExportFile, price: Price | undefined, about: About): void =>
+      void setWritten.run(
+        JSON.stringify(file),
+        price === undefined ? null : priceText(price),
+        JSON.stringify(about),
+        id,
+      ),
     done: (id: string, doneMs: number, receipt: string | undefined): void =>
       void setDone.run(doneMs, receipt ?? null, id),
     fail: (id: string, detail: string): void => void setState.run('failed', detail, id),

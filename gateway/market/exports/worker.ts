@@ -4,17 +4,9 @@ import { join } from 'node:path'
 import { fromHex } from '../../reading/bytes.ts'
 import { formats } from '../formats/all.ts'
 import { queryText } from '../query.ts'
-import type { Export, ExportBook } from './book.ts'
+import type { AboutStation, Export, ExportBook } from './book.ts'
 import type { ExportDeps } from './exports.ts'
 import { pathOf, Unmakeable, writeExport } from './write.ts'
-
-/** What a station's owner said of it when its readings were exported. */
-export type AboutStation = {
-  readonly station: string
-  readonly licence: string | null
-  readonly name?: string
-  readonly cell?: string
-}
 
 /** How far an export is that is being written; percent of its span. */
 export type Progress = { readonly rows: number; readonly percent: number }
@@ -89,7 +81,7 @@ export const openWorker = (deps: WorkerDeps) => {
     const done = { rows: 0, percent: 0 }
     progress.set(id, done)
     const isBound = tally !== undefined && paidBy === undefined && offer === undefined
-    const file = await writeExport(
+    const { file, columns } = await writeExport(
       {
         id,
         plan,
@@ -117,7 +109,7 @@ export const openWorker = (deps: WorkerDeps) => {
     )
     // Given up while its last page was written.
     if (book.find(id) === undefined) return void (await files.remove(path(id)))
-    book.written(id, file, tally?.price(), JSON.stringify(aboutOf(stations)))
+    book.written(id, file, tally?.price(), { columns, stations: aboutOf(stations) })
   }
 
   /** Takes the price of a file that is whole; as often as it is tried, once. */

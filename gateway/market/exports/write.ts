@@ -39,6 +39,9 @@ export const fileName = (format: Pick<Format, 'name'>): string => `readings.${fo
 /** Where the file of an export is kept; beside it, with `.part` behind, while it is written. */
 export const pathOf = (directory: string, id: string): string => join(directory, id)
 
+/** A file that is whole, and the names of the quantities that its rows can hold. */
+export type Written = { readonly file: ExportFile; readonly columns: readonly string[] }
+
 /** The pages of a plan, each read when the one before is written. */
 async function* pagesOf(writing: Writing, signal: AbortSignal, count: (rows: number) => void) {
   const { plan, sources, nowMs } = writing
@@ -61,10 +64,12 @@ async function* pagesOf(writing: Writing, signal: AbortSignal, count: (rows: num
  * Writes the whole file and gives what it is, when it is on the medium under its name. Throws Unmakeable for one that
  * gets too large, StoreUnavailable, and what the disk says; nothing is left of the file then.
  */
-export const writeExport = async (writing: Writing, signal: AbortSignal): Promise<ExportFile> => {
+export const writeExport = async (writing: Writing, signal: AbortSignal): Promise<Written> => {
   const { id, plan, format, sources, files, directory, maxRows, maxBytes } = writing
   const path = pathOf(directory, id)
-  const context = await contextOf(format, { kind: 'latest', rows: [] }, plan.selection, sources)
+  // Whether the format has columns or not, its description names them.
+  const needs = ['columns', ...format.needs] as const
+  const context = await contextOf({ needs }, { kind: 'latest', rows: [] }, plan.selection, sources)
   let rows = 0
   let bytes = 0
   const hash = createHash('sha256')
@@ -96,5 +101,6 @@ export const writeExport = async (writing: Writing, signal: AbortSignal): Promis
     await files.remove(part).catch(() => undefined)
     throw error
   }
-  return { name: fileName(format), bytes, sha256: hash.digest('hex'), rows }
+  const { columns } = context
+  return { file: { name: fileName(format), bytes, sha256: hash.digest('hex'), rows }, columns }
 }

@@ -10,7 +10,7 @@ import { proofRetryS } from '../due.ts'
 import type { Gate } from '../gate.ts'
 import { type Fault, fault, orProblem, Problem } from '../problem.ts'
 import { planScope, scopeQuery } from '../query.ts'
-import { timeText } from '../time.ts'
+import { stampText, timeText } from '../time.ts'
 
 const bundleRoute = createRoute({
   method: 'get',
@@ -53,9 +53,6 @@ const faultOf = ({ reason, detail }: Unbuilt, retryAfterS: number): Fault => {
   }
 }
 
-/** For a file name: `20261121T110000Z`. */
-const stamp = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')
-
 /** Answers with the bundle of a selection, and in it the receipt (COSE) of the sale that it was bought by. */
 export type SendBundle = (c: Context, selection: Selection, receipt?: Uint8Array) => Promise<Response>
 
@@ -69,7 +66,7 @@ export const addBundle = (app: Api, deps: MarketDeps, gate: Gate): SendBundle =>
       if (built.reason === 'damaged') report(new Error(built.detail))
       throw new Problem(faultOf(built, proofRetryS(anchors.status(), deps)))
     }
-    const name = `groundtruth-${stamp(selection.fromMs)}-${stamp(selection.toMs)}.cbor`
+    const name = `groundtruth-${stampText(selection.fromMs)}-${stampText(selection.toMs)}.cbor`
     c.header('content-type', bundleContentType)
     c.header('content-disposition', `attachment; filename="${name}"`)
     if (built.anchoredToMs !== null) c.header('anchored-until', timeText(built.anchoredToMs))

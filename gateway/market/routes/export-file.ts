@@ -7,7 +7,7 @@ import { isNotModified } from '../api.ts'
 import { fault, Problem } from '../problem.ts'
 import type { Plan } from '../query.ts'
 import { isMismatch, rangeCounts, wantedOf } from '../range.ts'
-import { timeText } from '../time.ts'
+import { stampText } from '../time.ts'
 
 export type SentFile = {
   readonly path: string
@@ -17,9 +17,6 @@ export type SentFile = {
   readonly sha256: string
   readonly contentType: string
 }
-
-/** For a file name: `20261121T110000Z`. */
-const stamp = (ms: number): string => timeText(ms).replaceAll(/[-:]|\.\d+/g, '')
 
 const digest = (sha256: string): string => `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`
 
@@ -46,7 +43,7 @@ export const sendFile = (c: Context, file: SentFile, { selection: { fromMs, toMs
   c.header('content-type', contentType)
   c.header(
     'content-disposition',
-    `attachment; filename="groundtruth-${stamp(fromMs)}-${stamp(toMs)}${extname(name)}"`,
+    `attachment; filename="groundtruth-${stampText(fromMs)}-${stampText(toMs)}${extname(name)}"`,
   )
   const { first, last } = wanted === 'whole' ? { first: 0, last: bytes - 1 } : wanted
   c.header('content-length', `${last - first + 1}`)

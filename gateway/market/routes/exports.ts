@@ -17,17 +17,9 @@ import { exportQuery, type Plan, planReadings, queryText } from '../query.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import { noKey } from '../unpaid.ts'
+import { addExportDescriptions } from './export-descriptions.ts'
 import { sendFile } from './export-file.ts'
-
-// Where it was paid for without a key none is needed either: its id is known to its buyer only.
-const keyOrId = [{ key: [] }, {}]
-
-const exportId = z.object({
-  id: z
-    .string()
-    .regex(/^[0-9a-f]{32}$/, 'takes the id of an export')
-    .openapi({ description: 'As in "id" of the answer to the order' }),
-})
+import { exportId, keyOrId } from './export-id.ts'
 
 const orderRoute = createRoute({
   method: 'post',
@@ -175,6 +167,9 @@ export const addExports = (app: Api, deps: MarketDeps, exports: Exports, gate: G
       expires: isDone ? timeText(exports.expiresMs(one)) : null,
       files:
         isDone && file !== undefined ? [{ ...file, href: `/v1/exports/${id}/${file.name}`, mediaType }] : [],
+      ...(isDone
+        ? { croissant: `/v1/exports/${id}/croissant.json`, dcat: `/v1/exports/${id}/dcat.jsonld` }
+        : {}),
     }
   }
 
@@ -254,6 +249,8 @@ export const addExports = (app: Api, deps: MarketDeps, exports: Exports, gate: G
     await exports.remove(exportFor(c, c.req.valid('param').id))
     return c.body(null, 204)
   })
+
+  addExportDescriptions(app, deps, exportFor)
 
   app.openapi(fileRoute, async (c): Promise<Response> => {
     const { id, file: name } = c.req.valid('param')
