@@ -108,3 +108,32 @@ test('300,000 rows are written a page at a time, and read back as the API gives 
   } while (cursor !== '')
   expect(at).toBe(rows)
 })
+
+test('what is more than a query gives is quoted as an export, and the offer holds for it', {
+  timeout: 120_000,
+}, async () => {
+  const many = 100_010
+  const { world, signUp, expectSound } = await openExporter({ readings: [] })
+  for (let at = 0; at < many; at += 10_000)
+    await world.store.write(
+      Array.from({ length: Math.min(10_000, many - at) }, (_, more) => reading(at + more)),
+    )
+  const buyer = signUp(10_000_000n)
+  const quoteOf = async (query: Record<string, string>) =>
+    (await buyer.ask(`/v1/quotes?${new URLSearchParams(query)}`, { method: 'POST' })).json as {
+      isForExport: boolean
+      rows: number
+      values: number
+      priceMicroUsd: number
+      offer: string
+    }
+  const query = { from: `${fromMs}`, to: `${nowMs}` }
+  const quote = await quoteOf(query)
+  expect(quote).toMatchObject({ isForExport: true, rows: many })
+  expect(await quoteOf({ ...query, station: stationA })).toMatchObject({ isForExport: false, rows: many / 2 })
+  const { shown } = await buyer.bought(query, { offer: quote.offer })
+  expect(shown.mostMicroUsd).toBe(quote.priceMicroUsd)
+  expect(shown.priceMicroUsd).toBeLessThan(quote.priceMicroUsd)
+  expect(shown.rows).toBe(many)
+  expectSound()
+})

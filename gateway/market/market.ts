@@ -52,10 +52,6 @@ const mostBundlesWaiting = 16
 const mostVerified = 1
 const mostVerifiedWaiting = 8
 
-// Counting what a large export has reads some thousand sums.
-const mostCounted = 2
-const mostCountedWaiting = 16
-
 /** The application; `app.request('/v1/...')` answers without a socket, `serve.ts` puts it on one. */
 export const createApi = (deps: MarketDeps): Api => {
   const app: Api = new OpenAPIHono({
@@ -169,8 +165,7 @@ export const createApi = (deps: MarketDeps): Api => {
   addCatalogue(app, deps)
   addSta(app, deps, gate)
   const sendBundle = addBundle(app, deps, openGate(mostBundles, mostBundlesWaiting))
-  if (deps.exports !== undefined)
-    addExports(app, deps, deps.exports, openGate(mostCounted, mostCountedWaiting))
+  if (deps.exports !== undefined) addExports(app, deps, deps.exports)
   if (deps.live !== undefined) addStream(app, deps, deps.live)
   if (deps.till !== undefined) {
     addAccount(app, deps, deps.till)

@@ -87,6 +87,10 @@ export const quoteSchema = z
     values: z.number().int(),
     priceMicroUsd: microUsd,
     priceUsd: z.string(),
+    isForExport: z.boolean().openapi({
+      description:
+        'true: these are more rows than a query gives. The price is the most that POST /v1/exports asks, "values" are at most and "rows" at least so many.',
+    }),
     offer: z
       .string()
       .openapi({ description: 'Send it back in the header Offer: no more than this is asked' }),

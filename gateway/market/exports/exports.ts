@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { diskFiles, type JournalFiles } from '../../journal/files.ts'
 import type { MicroUsd } from '../../sales/money.ts'
 import type { ContextSources } from '../formats/context.ts'
+import { openGate } from '../gate.ts'
 import { type Fault, fault } from '../problem.ts'
 import { type Plan, queryText, type Sources } from '../query.ts'
 import type { Till } from '../till.ts'
@@ -60,6 +61,10 @@ const mostOfOwner = 10
 const mostOfAll = 100
 const busyRetryS = 30
 
+// Counting reads some thousand sums.
+const mostCounted = 2
+const mostCountedWaiting = 16
+
 const isUnfinished = ({ state }: Export): boolean =>
   state === 'queued' || state === 'working' || state === 'written'
 
@@ -78,9 +83,10 @@ export const openExports = (given: ExportDeps) => {
       jobs?.release(id, 'the hub was stopped before it was ordered')
   }
 
+  const gate = openGate(mostCounted, mostCountedWaiting)
   const count = async (plan: Plan, owner: string): Promise<Counted | Fault> => {
     const tally = till?.openTally(till.sales.keys.ownStations(owner))
-    const found = await countMost(plan, store, nowMs(), limits.maxRows, (row) => tally?.add(row))
+    const found = await gate(() => countMost(plan, store, nowMs(), limits.maxRows, (row) => tally?.add(row)))
     const tooLarge = (detail: string): Fault =>
       fault('query-too-large', detail, { fields: [{ name: 'from', detail: 'move it nearer to "to"' }] })
     if (found.leastRows > limits.maxRows)

@@ -9,7 +9,6 @@ import { exportSchema, exportsSchema } from '../export-schemas.ts'
 import type { Export } from '../exports/book.ts'
 import type { Counted, ExportOrder, Exports } from '../exports/exports.ts'
 import { formats } from '../formats/all.ts'
-import type { Gate } from '../gate.ts'
 import { idempotencyKeyIn } from '../idempotency-key.ts'
 import { queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
@@ -125,7 +124,7 @@ const untilNow = (plan: Plan, nowMs: number): Plan => {
 }
 
 /** Adds the routes. */
-export const addExports = (app: Api, deps: MarketDeps, exports: Exports, gate: Gate): void => {
+export const addExports = (app: Api, deps: MarketDeps, exports: Exports): void => {
   const { nowMs, evidence, till } = deps
 
   const keyOf = (c: Context): ApiKey | undefined => till?.allowed(till.keyOf(c), 'read')
@@ -217,7 +216,7 @@ export const addExports = (app: Api, deps: MarketDeps, exports: Exports, gate: G
     }
     const before = exports.before({ ...order, owner })
     const take = async (): Promise<Export> => {
-      const counted = orProblem(await gate(() => exports.count(plan, owner)))
+      const counted = orProblem(await exports.count(plan, owner))
       if (till !== undefined && key === undefined && counted.most > 0n)
         return collected(c, till, order, counted)
       const byKey = key === undefined ? {} : { apiKey: key.id }

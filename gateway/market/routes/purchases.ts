@@ -13,7 +13,7 @@ import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import type { SendBundle } from './bundle.ts'
-import type { RunPriced } from './readings.ts'
+import { maxPaidRows, type RunPriced } from './readings.ts'
 
 const secured = [{ key: [] }]
 
@@ -33,7 +33,7 @@ const quoteRoute = createRoute({
   tags: ['Buying'],
   summary: 'What a query costs, with an offer that binds the hub',
   description:
-    'Takes the parameters of /v1/readings. All pages of the query are priced, at what there is now; with "from" and "to" as fixed times the price can only get lower with the age of the readings.',
+    'Takes the parameters of /v1/readings. All pages of the query are priced, at what there is now; with "from" and "to" as fixed times the price can only get lower with the age of the readings. What is too much for one query is priced as an export.',
   request: { query: readingsQuery },
   responses: { 200: okJson(quoteSchema, 'The price, and a signed offer'), ...orFail },
 })
@@ -87,7 +87,7 @@ const viewOf = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale, creditM
 /** Adds the routes of an API that sells. */
 export const addPurchases = (
   app: Api,
-  { nowMs, evidence }: MarketDeps,
+  { nowMs, evidence, exports }: MarketDeps,
   till: Till,
   runPriced: RunPriced,
   sendBundle: SendBundle,
@@ -100,15 +100,20 @@ export const addPurchases = (
     const { plan } = orProblem(planReadings(query, nowMs(), () => findStations(query, evidence)))
     const key = till.keyOf(c)
     const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
-    const { price } = await runPriced(plan, own, till)
-    const { jws, expiresMs } = till.makeOffer(till.queryHash(queryText(plan)), price.totalMicroUsd)
+    const most = exports && orProblem(await exports.count(plan, key?.customer ?? ''))
+    const isForExport = most !== undefined && most.rows > maxPaidRows
+    const { rows, values, totalMicroUsd } = isForExport
+      ? { ...most, totalMicroUsd: most.most }
+      : (await runPriced(plan, own, till)).price
+    const { jws, expiresMs } = till.makeOffer(till.queryHash(queryText(plan)), totalMicroUsd)
     c.header('cache-control', 'no-store')
     return c.json(
       {
-        rows: price.rows,
-        values: price.values,
-        priceMicroUsd: Number(price.totalMicroUsd),
-        priceUsd: till.usdText(price.totalMicroUsd),
+        rows,
+        values,
+        priceMicroUsd: Number(totalMicroUsd),
+        priceUsd: till.usdText(totalMicroUsd),
+        isForExport,
         offer: jws,
         offerExpires: timeText(expiresMs),
       },

@@ -91,8 +91,8 @@ function* tagParts(version: string, format: Format, answer: Answer, context: For
 const pricedRows = (answer: Answer, nowMs: number): PricedRow[] =>
   answer.rows.map((row) => pricedRow(row, nowMs))
 
-// What one sale can hold in all its pages; more is for a shorter time, or for one station.
-const maxPaidRows = 100_000
+/** What one sale can hold in all its pages; more is for a shorter time, for one station, or for an export. */
+export const maxPaidRows = 100_000
 
 /** A page, and the price of it and of all pages behind it. */
 export type RunPriced = (
