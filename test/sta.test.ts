@@ -268,6 +268,12 @@ describe('options', () => {
     const rest = await at.pages(stream['Observations@iot.nextLink'] as string)
     expect(rest).toHaveLength(116)
     expect(rest[0]).toEqual({ result: 21.15 })
+    const some = await at.get(`/Things('${stationA}')`, {
+      $expand: 'Datastreams($top=2;$count=true;$select=id)',
+    })
+    expect(some).toMatchObject({ 'Datastreams@iot.count': 3, Datastreams: [{}, {}] })
+    const others = await at.get(some['Datastreams@iot.nextLink'] as string)
+    expect(idsOf(others)).toEqual([garden])
     const all = await at.get(`/Things('${stationA}')`, {
       $expand: "Datastreams($filter=ObservedProperty/id eq 'humidity';$expand=Observations($top=1000))",
     })

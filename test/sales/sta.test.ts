@@ -200,6 +200,23 @@ test('expanded observations are paid like those asked for, and one that is given
   expect(priceOf(await buyer.ask(`${roof}${search({ $expand: 'Thing' })}`))).toBe(-1n)
 })
 
+test('one observation costs what its value costs, however it is addressed', async () => {
+  const { signUp } = await openShop()
+  const buyer = signUp(10_000n)
+  const one = `/Observations('${nowMs - 60_000}~${stationB}~roof~12~4~temperature')`
+  for (const path of [
+    one,
+    `${one}/result`,
+    `${one}/result/$value`,
+    `${one}/resultQuality/score`,
+    `${one}?$select=id`,
+  ]) {
+    const response = await buyer.ask(path)
+    expect([response.status, priceOf(response)], path).toEqual([200, 110n])
+  }
+  expect(await (await buyer.ask(`${one}/result/$value`)).text()).toBe('-3.07')
+})
+
 test('an observation with no value, of poor quality, or one’s own costs nothing', async () => {
   const { signUp, till } = await openShop()
   const buyer = signUp(1000n)
@@ -286,6 +303,7 @@ test('a refusal that costs nothing is the same whatever the values are', async (
       '/Datastreams',
       { $expand: 'Observations($filter=result gt 30;$top=10000;$expand=Datastream($expand=Thing,Sensor))' },
     ],
+    ['/Datastreams', { $expand: 'Observations($filter=result gt 30;$top=6000)' }],
     ['/Observations', { $filter: 'result gt 30', $expand: 'Datastream($expand=Observations)' }],
     [
       '/Observations',
@@ -358,6 +376,40 @@ test('links lead to where buyers reach the hub', async () => {
   expect(page['@iot.nextLink']).toMatch(/^https:\/\/data\.example\/hub\/sta\/v1\.1\/Things\?/)
 })
 
+test('a GIS finds the stations on its map for nothing, and pays for the readings it shows', async () => {
+  const { signUp } = await openShop()
+  const gis = signUp(10_000n)
+  // As QGIS 3.40 builds them (qgssensorthingsutils.cpp, qgssensorthingsshareddata.cpp): spaces encoded, nothing else.
+  const asked = async (address: string) => {
+    const response = await gis.ask(address.replaceAll(' ', '%20'))
+    expect(response.status, address).toBe(200)
+    return { json: (await response.json()) as Record<string, unknown>, price: priceOf(response) }
+  }
+  const { json: service } = await asked('')
+  const { url } = (service.value as { name: string; url: string }[]).find(({ name }) => name === 'Locations')!
+  for (const [type, count] of [
+    ['Point', 0],
+    ['LineString', 0],
+    ['Polygon', 1],
+  ] as const) {
+    const filter = `location/type eq '${type}' or location/geometry/type eq '${type}'`
+    const { json, price } = await asked(`${url}?$top=0&$count=true&$filter=${filter}`)
+    expect([json['@iot.count'], price]).toEqual([count, -1n])
+  }
+  const extent = '(16 48, 16 49, 17 49, 17 48, 16 48)'
+  const seen = `(location/type eq 'Polygon' or location/geometry/type eq 'Polygon') and (geo.intersects(location, geography'POLYGON(${extent})'))`
+  const map = await asked(`${url}?$top=200&$count=false&$filter=${seen}`)
+  expect([map.json.value, map.price]).toEqual([[expect.objectContaining({ '@iot.id': stationA })], -1n])
+  const inside = 'Observations($orderby=phenomenonTime desc;$top=3)'
+  const streams = `Datastreams($orderby=id asc;$top=100;$expand=${inside})`
+  const expanded = await asked(
+    `${url}?$top=200&$count=false&$expand=Things($orderby=id asc;$top=100;$expand=${streams})&$filter=${seen}`,
+  )
+  const [place] = expanded.json.value as [{ Things: [{ Datastreams: { Observations: unknown[] }[] }] }]
+  expect(place.Things[0].Datastreams.map(({ Observations }) => Observations.length)).toEqual([3, 3, 3])
+  expect(expanded.price).toBe(100n + 9n * 10n)
+})
+
 test('a whole hub sells to what a GIS asks for, and the proof of it holds', {
   timeout: 120_000,
 }, async () => {
@@ -397,4 +449,39 @@ test('a whole hub sells to what a GIS asks for, and the proof of it holds', {
     return response.ok ? response : undefined
   })
   expect((await bundle.arrayBuffer()).byteLength).toBeGreaterThan(1000)
+})
+
+test('a whole hub that gives everything is paged through while its station goes on measuring', {
+  timeout: 120_000,
+}, async () => {
+  const { http } = await startSellingHub({ GROUNDTRUTH_HUB__MARKET__SELL: 'false' })
+  const json = async (address: string) => {
+    const response = await fetch(address)
+    expect(response.status, address).toBe(200)
+    return (await response.json()) as Record<string, unknown>
+  }
+  const counted = `${http}/sta/v1.1/Observations?$top=0&$count=true`
+  await until('observations of some seconds', 60, async () => {
+    const count = Number((await json(counted))['@iot.count'])
+    return count > 1500 ? count : undefined
+  })
+  const found: Json[] = []
+  let next: string | undefined = `${http}/sta/v1.1/Observations?$top=50`
+  while (next !== undefined) {
+    const page: Record<string, unknown> = await json(next)
+    found.push(...(page.value as Json[]))
+    next = page['@iot.nextLink'] as string | undefined
+  }
+  // What came in while the pages were read may be among them; what was there before must be.
+  const settledMs = Date.parse(found.at(-1)!.phenomenonTime as string) - 3_000
+  const { readings } = (await json(
+    `${http}/v1/readings?from=${settledMs - 86_400_000}&to=${settledMs}&limit=10000`,
+  )) as {
+    readings: { time: string; values: Record<string, number | null> }[]
+  }
+  const expected = readings.flatMap(({ time, values }) => Object.values(values).map((value) => [time, value]))
+  const settled = found.filter((one) => Date.parse(one.phenomenonTime as string) < settledMs)
+  expect(expected.length).toBeGreaterThan(10)
+  expect(settled.map((one) => [one.phenomenonTime, one.result])).toEqual(expected)
+  expect(new Set(found.map((one) => one['@iot.id'])).size).toBe(found.length)
 })

@@ -4,8 +4,10 @@ import { start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
 
-/** The address of its API, the buyer's key, and what the hub has said so far. */
-export const startSellingHub = async (): Promise<{
+/** The address of its API, the buyer's key, and what the hub has said so far; `settings` go over those it has here. */
+export const startSellingHub = async (
+  settings: Readonly<Record<string, string>> = {},
+): Promise<{
   readonly http: string
   readonly key: string
   readonly said: () => string
@@ -17,6 +19,7 @@ export const startSellingHub = async (): Promise<{
       GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
       GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
       GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
+      ...settings,
     },
   )
   onTestFinished(async () => void (await hub.stop('SIGKILL')))

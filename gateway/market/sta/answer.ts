@@ -4,14 +4,14 @@ import type { Entity } from './catalogue.ts'
 import { dataArrays } from './data-array.ts'
 import { entityPage } from './entity-page.ts'
 import type { Work } from './evaluate.ts'
-import { notOffered } from './expression.ts'
-import { parseObservationId } from './ids.ts'
+import { behind, behindObservation, follow, nothing, type Place, streamsBehind } from './follow.ts'
 import { memberOf } from './lookup.ts'
-import { type Link, linkNames, model, type SetName } from './model.ts'
+import { linkNames, model, type SetName } from './model.ts'
 import type { Observation } from './observation.ts'
-import { type Desk, observationPage, oneObservation, sell } from './observation-pages.ts'
+import { type Desk, observationPage, sell } from './observation-pages.ts'
 import { planObservations } from './observation-query.ts'
 import { type Expansion, maxTop, type Options } from './options.ts'
+import { notOffered } from './refusals.ts'
 import type { Resource } from './resource.ts'
 import { decodeToken } from './token.ts'
 
@@ -35,15 +35,6 @@ type Json = Record<string, unknown>
 /** Something with an id, links and properties. */
 type Shown = { readonly set: SetName; readonly id: string; readonly body: Readonly<Json> }
 
-/** What a path has led to. */
-type Place =
-  | { readonly kind: 'entities'; readonly set: Entity['set']; readonly entities: readonly Entity[] }
-  | { readonly kind: 'entity'; readonly entity: Entity }
-  | { readonly kind: 'streams'; readonly streams: readonly Entity[]; readonly isAll: boolean }
-  | { readonly kind: 'observation'; readonly observation: Observation }
-
-const nothing = (detail: string): Problem => new Problem(fault('not-found', detail))
-
 const addressOf = (root: string, set: SetName, id: string): string =>
   `${root}/${set}('${encodeURIComponent(id.replaceAll("'", "''"))}')`
 
@@ -61,26 +52,6 @@ const take = (office: Office, count: number, what: 'room' | 'observationRoom'): 
   if (office[what] >= 0) return
   const detail = `asks for more than ${what === 'room' ? mostEntities : maxTop} ${what === 'room' ? 'entities' : 'Observations'} at once; lower $top, around it too`
   throw new Problem(fault('query-too-large', `$expand ${detail}`, { fields: [{ name: '$expand', detail }] }))
-}
-
-/** Entities behind a link of an entity, in order of id. */
-const behind = ({ desk }: Office, { set, key }: Entity, link: string): readonly Entity[] =>
-  desk.catalogue.within((model[set].links as Record<string, Entity['set']>)[link]!, key)
-
-const streamsBehind = ({ desk }: Office, { key }: Entity): readonly Entity[] =>
-  desk.catalogue.within('Datastreams', key)
-
-const behindObservation = (
-  { desk: { catalogue } }: Office,
-  { stream, key }: Observation,
-  link: string,
-): Entity => {
-  const found =
-    link === 'Datastream'
-      ? catalogue.find('Datastreams', stream)
-      : catalogue.find('FeaturesOfInterest', key.station)
-  if (found === undefined) throw nothing(`the ${link} of this Observation is not known`)
-  return found
 }
 
 const shownEntity = (entity: Entity): Shown => ({ set: entity.set, id: entity.id, body: entity.body() })
@@ -197,13 +168,13 @@ const entityJson = async (office: Office, entity: Entity, options: Options): Pro
   for (const { link, to, many, options: inside } of options.expand) {
     const address = `${addressOf(office.root, entity.set, entity.id)}/${link}`
     if (to === 'Observations') {
-      const place = { kind: 'streams', streams: streamsBehind(office, entity), isAll: false } as const
+      const place = { kind: 'streams', streams: streamsBehind(office.desk, entity), isAll: false } as const
       Object.assign(json, await collection(office, place, inside, address, link))
     } else if (many) {
-      const place = { kind: 'entities', set: to, entities: behind(office, entity, link) } as const
+      const place = { kind: 'entities', set: to, entities: behind(office.desk, entity, link) } as const
       Object.assign(json, await collection(office, place, inside, address, link))
     } else {
-      json[link] = await singleJson(office, behind(office, entity, link)[0], inside)
+      json[link] = await singleJson(office, behind(office.desk, entity, link)[0], inside)
     }
   }
   return json
@@ -212,68 +183,8 @@ const entityJson = async (office: Office, entity: Entity, options: Options): Pro
 const observationJson = async (office: Office, observation: Observation, options: Options): Promise<Json> => {
   const json = plain(office.root, shownObservation(observation), options)
   for (const { link, options: inside } of options.expand)
-    json[link] = await singleJson(office, behindObservation(office, observation, link), inside)
+    json[link] = await singleJson(office, behindObservation(office.desk, observation, link), inside)
   return json
-}
-
-/** One of many, by its id. */
-const oneOf = async (
-  office: Office,
-  place: Extract<Place, { kind: 'entities' | 'streams' }>,
-  id: string,
-): Promise<Place> => {
-  if (place.kind === 'entities') {
-    const entity = place.entities.find((one) => one.id === id)
-    if (entity === undefined) throw nothing(`${place.set} lack an entity with this id`)
-    return { kind: 'entity', entity }
-  }
-  const key = parseObservationId(id)
-  const observation = key && (await oneObservation(office.desk, key))
-  if (
-    observation === undefined ||
-    !(place.isAll || place.streams.some((stream) => stream.id === observation.stream))
-  )
-    throw nothing('Observations lack an entity with this id')
-  return { kind: 'observation', observation }
-}
-
-/** What an entity links to. */
-const linked = (
-  office: Office,
-  place: Place,
-  { name, to, many }: { readonly name: string } & Link,
-): Place => {
-  if (place.kind === 'observation')
-    return { kind: 'entity', entity: behindObservation(office, place.observation, name) }
-  if (place.kind !== 'entity') throw new Error('a link of many was followed')
-  const { entity } = place
-  if (to === 'Observations') return { kind: 'streams', streams: streamsBehind(office, entity), isAll: false }
-  if (many) return { kind: 'entities', set: to, entities: behind(office, entity, name) }
-  const [one] = behind(office, entity, name)
-  if (one === undefined) throw nothing(`this entity of ${entity.set} has no ${name}`)
-  return { kind: 'entity', entity: one }
-}
-
-/** Follows a path from its entity set on. */
-const follow = async (office: Office, { start, steps }: Resource): Promise<Place> => {
-  const { catalogue } = office.desk
-  const [first] = steps
-  const entities = (): readonly Entity[] => {
-    if (start === 'Observations') return []
-    if (first?.kind !== 'key') return catalogue.all(start)
-    const found = catalogue.find(start, first.id)
-    return found === undefined ? [] : [found]
-  }
-  let place: Place =
-    start === 'Observations'
-      ? { kind: 'streams', streams: catalogue.all('Datastreams'), isAll: true }
-      : { kind: 'entities', set: start, entities: entities() }
-  for (const step of steps) {
-    if (step.kind === 'link') place = linked(office, place, step)
-    else if (place.kind === 'entities' || place.kind === 'streams')
-      place = await oneOf(office, place, step.id)
-  }
-  return place
 }
 
 /** What is sent: JSON, or text where a raw value was asked for. */
@@ -296,7 +207,7 @@ export const answerTo = async (
   options: Options,
   path: string,
 ): Promise<Made> => {
-  const place = await follow(office, resource)
+  const place = await follow(office.desk, resource)
   const address = `${office.root}/${path}`
   if (place.kind === 'entities' || place.kind === 'streams') {
     const refs = { ...options, select: ['@iot.selfLink'], expand: [] }

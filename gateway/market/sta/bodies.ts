@@ -61,7 +61,8 @@ export const bodies = {
   sensor: (station: string, sensor: string, model: string) => ({
     name: sensor,
     description: `Sensor ${sensor} of station ${station}`,
-    encodingType: 'text/plain',
+    // Of the standard's encodings (table 15) the one that a word is valid in.
+    encodingType: 'text/html',
     metadata: model,
     properties: { station, sensor, model },
   }),

@@ -1,10 +1,11 @@
 /** Pages of entities other than observations: filtered, counted, ordered, cut (OGC 18-088 s9.3.1 says in which order). */
 import type { Catalogue, Entity } from './catalogue.ts'
 import { compareValues, isTrue, type Work } from './evaluate.ts'
-import { invalidOption, type Value } from './expression.ts'
 import { checkPath, checkPaths, valuesAt } from './lookup.ts'
 import { linkOf, type SetName } from './model.ts'
 import type { Options } from './options.ts'
+import { invalidOption } from './refusals.ts'
+import type { Value } from './values.ts'
 
 export type EntityPage = {
   readonly entities: readonly Entity[]

@@ -1,14 +1,9 @@
 /** What an expression of $filter is for one entity. Paths can lead to several values: a comparison holds if it does for any. */
 import { fault, Problem } from '../problem.ts'
-import {
-  type Expression,
-  type FunctionName,
-  invalidOption,
-  type Operator,
-  type Span,
-  type Value,
-} from './expression.ts'
+import type { Expression, FunctionName, Operator } from './expression.ts'
 import { distance, intersects, isWithin } from './geometry.ts'
+import { invalidOption } from './refusals.ts'
+import type { Span, Value } from './values.ts'
 
 /** Where paths lead: all values there; `null` stands for a property that is not there. */
 export type Lookup = (path: readonly string[]) => readonly Value[]

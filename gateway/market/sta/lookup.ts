@@ -1,9 +1,12 @@
 /** Where paths of $filter and $orderby lead among entities. */
 import type { Catalogue, Entity } from './catalogue.ts'
 import type { Work } from './evaluate.ts'
-import { type Expression, invalidOption, momentMs, notOffered, pathsOf, type Value } from './expression.ts'
+import { type Expression, pathsOf } from './expression.ts'
 import { geometryOf } from './geometry.ts'
 import { hasProperty, linkOf, placeProperties, type SetName, timeProperties } from './model.ts'
+import { invalidOption, notOffered } from './refusals.ts'
+import { momentMs } from './tokens.ts'
+import type { Value } from './values.ts'
 
 const isId = (name: string | undefined): boolean => name === 'id' || name === '@iot.id'
 

@@ -4,19 +4,13 @@ import { quantityNamed } from '../../reading/quantity.ts'
 import type { Order, Selection } from '../../store/store.ts'
 import type { Catalogue, Entity } from './catalogue.ts'
 import { evaluate, isTrue, type Lookup, type Work } from './evaluate.ts'
-import {
-  conjunctsOf,
-  type Expression,
-  invalidOption,
-  notOffered,
-  type Operator,
-  pathsOf,
-  type Span,
-} from './expression.ts'
+import { conjunctsOf, type Expression, type Operator, pathsOf } from './expression.ts'
 import { parseObservationId } from './ids.ts'
 import { checkPaths, ownValue, valuesAt } from './lookup.ts'
 import type { Observation } from './observation.ts'
 import type { Options, OrderKey } from './options.ts'
+import { invalidOption, notOffered } from './refusals.ts'
+import type { Span } from './values.ts'
 
 /** `streams` by id; `isAll` where they are all there are. Times are UTC ms, `toMs` exclusive. */
 export type ObservationQuery = {

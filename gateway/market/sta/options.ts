@@ -1,7 +1,8 @@
 /** Query options of SensorThings (OGC 18-088 s9.3), those inside $expand included. */
 import { nearestName } from '../parameters.ts'
-import { type Expression, invalidOption, notOffered, parseExpression } from './expression.ts'
+import { type Expression, parseExpression } from './expression.ts'
 import { hasProperty, type Link, linkOf, type SetName } from './model.ts'
+import { invalidOption, notOffered } from './refusals.ts'
 
 export type OrderKey = { readonly path: readonly string[]; readonly descending: boolean }
 

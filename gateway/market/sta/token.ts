@@ -1,7 +1,7 @@
 /** Where a page of observations ended, as text in the link to the next one. */
 import { z } from '@hono/zod-openapi'
 import { idPattern } from '../../reading/reading.ts'
-import { invalidOption } from './expression.ts'
+import { invalidOption } from './refusals.ts'
 
 /** An observation of a reading by the reading's position and the code of its quantity. */
 export type Mark = {
