@@ -7,6 +7,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
+    setupFiles: ['./test/every-answer.ts'],
     reporters: ['default', './test/closing-line.ts'],
   },
 })

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { StoredReading } from '#gateway/store/store.ts'
-import { type ApiDocument, schemaFaults } from '#test/market-schema.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, type World } from '#test/market-world.ts'
 
 type Series = {
@@ -18,14 +17,12 @@ type Asked = {
 }
 
 let world: World
-let document: ApiDocument
 beforeAll(async () => {
   world = await openWorld()
-  document = (await (await world.api.request('/openapi.json')).json()) as ApiDocument
 })
 afterAll(async () => world[Symbol.asyncDispose]())
 
-/** Sends a request, and holds the answer against what /openapi.json says of it. */
+/** Sends a request, and reads its answer. */
 const send = async (path: string, init: RequestInit = {}): Promise<Asked> => {
   const response = await world.api.request(path, init)
   const text = await response.text()
@@ -33,8 +30,6 @@ const send = async (path: string, init: RequestInit = {}): Promise<Asked> => {
   const { status } = response
   expect(response.headers.get('content-type')).toBe('application/json')
   expect(response.headers.get('x-influxdb-version')).toBe('1.8-groundtruth-0.1.0')
-  const schema = { $ref: `#/components/schemas/${status === 200 ? 'InfluxAnswer' : 'InfluxError'}` }
-  expect(schemaFaults(document, schema, body), path).toEqual([])
   return { status, results: body.results ?? [], error: body.error ?? '', text }
 }
 
@@ -369,11 +364,10 @@ test('every failure below /influx is told in the form that its clients show', as
   expect(((await away.json()) as { error: string }).error).toContain('does not answer')
 })
 
-test('both methods are described with their parameters', () => {
-  const paths = document.paths as unknown as Record<
-    string,
-    Record<string, { parameters?: { name: string }[] }>
-  >
+test('both methods are described with their parameters', async () => {
+  const { paths } = (await (await world.api.request('/openapi.json')).json()) as {
+    paths: Record<string, Record<string, { parameters?: { name: string }[] }>>
+  }
   expect(paths['/influx/query']!.get!.parameters!.map(({ name }) => name)).toEqual([
     'q',
     'db',

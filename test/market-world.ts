@@ -11,6 +11,7 @@ import { type Measurement, toValues } from '#gateway/reading/reading.ts'
 import { encodeStatement, statementHash } from '#gateway/reading/statement.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import type { Store, StoredReading } from '#gateway/store/store.ts'
+import { checkAnswers } from '#test/answers.ts'
 
 /** What the tests below call now. */
 export const nowMs = Date.UTC(2026, 10, 21, 12, 0, 0)
@@ -244,9 +245,11 @@ export const openWorld = async (
     report: (error) => reported.push(error),
     ...over,
   }
+  const api = createApi(deps)
+  checkAnswers(api)
   return {
     deps,
-    api: createApi(deps),
+    api,
     store,
     reported,
     parts,

@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts'
 import type { Report } from '../verify/report.ts'
 import type { BatchAges } from './due.ts'
 import type { Exports } from './exports/exports.ts'
+import { type HeaderName, headers } from './headers.ts'
 import type { RateLimits } from './limits.ts'
 import { problemContentType } from './problem.ts'
 import { problemSchema } from './schemas.ts'
@@ -60,13 +61,17 @@ export type Api = OpenAPIHono
 export const baseOf = (c: Context, publicUrl: string | undefined): string =>
   publicUrl ?? new URL(c.req.url).origin
 
-export const okJson = <T extends z.ZodType>(schema: T, description: string) =>
-  ({ description, content: { 'application/json': { schema } } }) as const
+export const okJson = <T extends z.ZodType>(
+  schema: T,
+  description: string,
+  ...names: readonly HeaderName[]
+) => ({ description, headers: headers(...names), content: { 'application/json': { schema } } }) as const
 
 /** Every route can fail; what a failure looks like is the same everywhere. */
 export const orFail = {
   default: {
     description: 'A problem (RFC 9457)',
+    headers: headers('Allow', 'Payment-Required', 'Payment-Response', 'Retry-After', 'WWW-Authenticate'),
     content: { [problemContentType]: { schema: problemSchema } },
   },
 } as const

@@ -66,7 +66,11 @@ export const createApi = (deps: MarketDeps): Api => {
   })
   const answerFault = (c: Context, wrong: Fault): Response =>
     c.req.path.startsWith(influxRoot) ? influxFault(c, wrong, deps) : problemResponse(wrong)
-  app.onError((error, c) => answerFault(c, faultOf(error, deps.report)))
+  app.onError((error, c) => {
+    // What was said already of the answer that did not come about.
+    for (const name of ['etag', 'link', 'price']) c.res.headers.delete(name)
+    return answerFault(c, faultOf(error, deps.report))
+  })
   app.notFound((c) => answerFault(c, fault('not-found', `there is nothing at ${c.req.path}`)))
 
   app.use(meterRequests(deps.metrics, deps.version, deps.evidence))

@@ -1,5 +1,6 @@
 /** A whole hub that sells, as a program, with a simulated station in front of it and a buyer that has a dollar. */
 import { onTestFinished } from 'vitest'
+import { checkedFetch } from '#test/answers.ts'
 import { start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
@@ -25,13 +26,18 @@ export const startSellingHub = async (
   onTestFinished(async () => void (await hub.stop('SIGKILL')))
   const find = (pattern: RegExp) => until(`${pattern}`, 60, async () => pattern.exec(hub.said())?.[1])
   const http = await find(/(http:\/\/127\.0\.0\.1:\d+)/)
+  const { fetch } = globalThis
+  globalThis.fetch = checkedFetch(http, fetch)
+  onTestFinished(() => {
+    globalThis.fetch = fetch
+  })
   const broker = await find(/(mqtt:\/\/\S+:\d+)/)
   const fleet = start(
     ['sim', '--stations', '1', '--interval', '0.2', '--broker', broker, '--data', temporaryDirectory()],
     { GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.5' },
   )
   onTestFinished(async () => void (await fleet.stop('SIGKILL')))
-  const signUp = await fetch(`${http}/v1/keys`, {
+  const signUp = await globalThis.fetch(`${http}/v1/keys`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: '{}',

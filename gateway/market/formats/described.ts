@@ -1,5 +1,6 @@
 /** Rows in every format, as /openapi.json describes them. */
 import { z } from '@hono/zod-openapi'
+import { headers, soldHeaders } from '../headers.ts'
 import { readingFeaturesSchema } from '../place-schemas.ts'
 import { formats } from './all.ts'
 
@@ -13,7 +14,7 @@ export const offered = <T extends z.ZodType>(schema: T, description: string) => 
   const described: Readonly<Record<string, z.ZodType>> = { json: schema, geojson: readingFeaturesSchema }
   return {
     description,
-    headers: { Link: { description: 'rel="next" where there is more', schema: { type: 'string' } } },
+    headers: headers('ETag', 'Link', ...soldHeaders),
     content: Object.fromEntries(
       formats.map(({ name, mediaType, isText, title }) => [
         mediaType,

@@ -15,7 +15,7 @@ const batchesRoute = createRoute({
   tags: ['Proof'],
   summary: 'Batches, newest first',
   request: { query: queryOf({ limit: limitUpTo(500, 50), before: parameters.before }) },
-  responses: { 200: okJson(batchesSchema, 'Batches without their stations'), ...orFail },
+  responses: { 200: okJson(batchesSchema, 'Batches without their stations', 'Link'), ...orFail },
 })
 
 const batchRoute = createRoute({

@@ -8,9 +8,13 @@ import { findStations } from '../area.ts'
 import { type BuiltBundle, buildBundle } from '../bundle.ts'
 import { proofRetryS } from '../due.ts'
 import type { Gate } from '../gate.ts'
+import { headers } from '../headers.ts'
 import { type Fault, fault, orProblem, Problem } from '../problem.ts'
 import { planScope, scopeQuery } from '../query.ts'
 import { stampText, timeText } from '../time.ts'
+
+/** Headers of a bundle. */
+export const bundleHeaders = headers('Anchored-Until', 'Content-Disposition')
 
 const bundleRoute = createRoute({
   method: 'get',
@@ -23,12 +27,7 @@ const bundleRoute = createRoute({
   responses: {
     200: {
       description: 'The bundle, as a file',
-      headers: {
-        'Anchored-Until': {
-          description: 'Time (RFC 3339) until which anchored evidence reaches',
-          schema: { type: 'string', format: 'date-time' },
-        },
-      },
+      headers: bundleHeaders,
       content: { [bundleContentType]: { schema: { type: 'string', format: 'binary' } } },
     },
     ...orFail,

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { Selection } from '../../store/store.ts'
-import { type Api, type MarketDeps, okJson } from '../api.ts'
+import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import { answerInflux, type InfluxAnswer, readStatements, resolvedText, sharedText } from '../doors/influx.ts'
 import { influxProblem } from '../doors/influx-fault.ts'
 import { mostStations, stationsOf } from '../doors/influx-pages.ts'
@@ -11,6 +11,7 @@ import type { Box } from '../doors/influx-rows.ts'
 import { openSensors } from '../doors/influx-sensors.ts'
 import { InfluxRefusal } from '../doors/influxql-token.ts'
 import type { Gate } from '../gate.ts'
+import { soldHeaders } from '../headers.ts'
 import { maxRows } from '../parameters.ts'
 import { type Fault, fault, orProblem, Problem, problemSlugs } from '../problem.ts'
 import { run, runLatest } from '../query.ts'
@@ -81,9 +82,14 @@ const described = {
     'they cost at /v1/readings; the same SELECT over intervals is given again for nothing until its newest interval is over. ' +
     'The API key is the password of Basic, with any user.',
   responses: {
-    200: okJson(answerSchema, 'Series by statement; "error" where one statement is not answered'),
+    200: okJson(
+      answerSchema,
+      'Series by statement; "error" where one statement is not answered',
+      ...soldHeaders,
+    ),
     default: {
       description: 'An error as InfluxDB gives it',
+      headers: orFail.default.headers,
       content: { 'application/json': { schema: errorSchema } },
     },
   },

@@ -27,7 +27,17 @@ export const addMcp = (
       'Model Context Protocol, revision 2025-11-25, streamable HTTP without sessions. Tools: find_stations, sample, quote, query_readings, verify_bundle, budget. The API key stands in the Authorization header.',
     security: [{ key: [] }],
     request: { body: { content: { 'application/json': { schema: message } } } },
-    responses: { 200: okJson(message, 'The answer to the message'), ...orFail },
+    responses: {
+      200: okJson(z.union([message, z.array(message)]), 'The answer to the message, or to each of them'),
+      202: { description: 'Taken: a notification has no answer' },
+      // Of the protocol, or of what stands in front of it: a key, a limit, the body.
+      '4XX': {
+        description: 'What is wrong with the message, in the words of JSON-RPC; or a problem (RFC 9457)',
+        headers: orFail.default.headers,
+        content: { ...okJson(message, '').content, ...orFail.default.content },
+      },
+      ...orFail,
+    },
   })
   app.post('/mcp', async (c): Promise<Response> => {
     const own = Object.fromEntries(

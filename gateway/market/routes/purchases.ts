@@ -12,7 +12,7 @@ import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
 import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
-import type { SendBundle } from './bundle.ts'
+import { bundleHeaders, type SendBundle } from './bundle.ts'
 import { maxPaidRows, type RunPriced } from './readings.ts'
 
 const secured = [{ key: [] }]
@@ -68,6 +68,7 @@ const bundleRoute = createRoute({
   responses: {
     200: {
       description: 'The bundle, as a file',
+      headers: bundleHeaders,
       content: { [bundleContentType]: { schema: { type: 'string', format: 'binary' } } },
     },
     ...orFail,

@@ -20,6 +20,7 @@ import { contextOf, contextText } from '../formats/context.ts'
 import { offered } from '../formats/described.ts'
 import type { Format, FormatContext, Pieces } from '../formats/format.ts'
 import type { Gate } from '../gate.ts'
+import { notModified } from '../headers.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
 import { whereOf } from '../place.ts'
@@ -66,6 +67,7 @@ const readingsRoute = createRoute({
   request: { query: readingsQuery },
   responses: {
     200: offered(readingsSchema, 'A page of readings, or of intervals where "every" is given'),
+    ...notModified,
     ...orFail,
   },
 })

@@ -28,7 +28,7 @@ const refusalsRoute = createRoute({
       bytes: parameters.bytes,
     }),
   },
-  responses: { 200: okJson(refusalsSchema, 'Refusals'), ...orFail },
+  responses: { 200: okJson(refusalsSchema, 'Refusals', 'Link'), ...orFail },
 })
 
 /** Newest refusals of a reason, and where to go on; bounded in what it reads. */

@@ -6,6 +6,7 @@ import { formats } from '../formats/all.ts'
 import { contextOf, contextText } from '../formats/context.ts'
 import { offered } from '../formats/described.ts'
 import type { Gate } from '../gate.ts'
+import { notModified } from '../headers.ts'
 import { chooseFormat } from '../negotiate.ts'
 import { parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
@@ -19,7 +20,7 @@ const sampleRoute = createRoute({
   summary: 'Some real readings, for nothing',
   description: `Up to ${sampleRows} readings of each of up to ${sampleSensors} sensors, in order of station and sensor: the first ones since Monday (UTC) that are a day old, or the oldest where there are none. They are the same for everybody, and change once a week.`,
   request: { query: queryOf({ station: parameters.station, format: parameters.format }) },
-  responses: { 200: offered(latestSchema, 'Readings as /v1/readings gives them'), ...orFail },
+  responses: { 200: offered(latestSchema, 'Readings as /v1/readings gives them'), ...notModified, ...orFail },
 })
 
 /** Adds the route. */

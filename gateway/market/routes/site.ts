@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createRoute, z } from '@hono/zod-openapi'
 import { type Api, caching, entityTag, isNotModified, type MarketDeps, okJson, orFail } from '../api.ts'
 import { doors } from '../doors/all.ts'
+import { addToAll } from '../headers.ts'
 import { type ProblemSlug, problemSlugs, problems } from '../problem.ts'
 import { indexSchema, problemHelpSchema } from '../schemas.ts'
 
@@ -45,7 +46,7 @@ Times are UTC. Numbers are exact to the last decimal of their quantity. Errors a
 const readPage = (file: string): string => readFileSync(new URL(`../docs/${file}`, import.meta.url), 'utf8')
 
 /** Adds the routes; the description covers every route that was added before. */
-export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): void => {
+export const addSite = (app: Api, { network, version, publicUrl, limits }: MarketDeps): void => {
   const open = new Set(
     app.openAPIRegistry.definitions.flatMap((one) => ('route' in one ? one.route.path : [])),
   )
@@ -95,5 +96,6 @@ export const addSite = (app: Api, { network, version, publicUrl }: MarketDeps): 
       }),
     ),
   })
+  if (limits !== undefined) addToAll(document.paths ?? {}, ['RateLimit', 'RateLimit-Policy'])
   unchanging('/openapi.json', 'application/json', JSON.stringify(document))
 }

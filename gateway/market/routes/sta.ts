@@ -5,6 +5,7 @@ import type { Selection } from '../../store/store.ts'
 import { type Api, caching, type MarketDeps, okJson, orFail } from '../api.ts'
 import { maxStations } from '../area.ts'
 import type { Gate } from '../gate.ts'
+import { headers, soldHeaders } from '../headers.ts'
 import { Problem } from '../problem.ts'
 import { answerTo, type Made, mostEntities, type Office } from '../sta/answer.ts'
 import { openCatalogue } from '../sta/catalogue.ts'
@@ -97,6 +98,7 @@ export const addSta = (app: Api, deps: MarketDeps, gate: Gate): void => {
       responses: {
         200: {
           description: 'A page of entities, an entity, or a property',
+          headers: headers(...soldHeaders),
           content: {
             'application/json': { schema: resourceSchema },
             'text/plain': { schema: z.string() },

@@ -7,6 +7,7 @@ import { quantityCoded } from '../../reading/quantity.ts'
 import { idPattern } from '../../reading/reading.ts'
 import type { SensorSummary } from '../../store/store.ts'
 import { type Api, linkTo, type MarketDeps, okJson, orFail } from '../api.ts'
+import { headers } from '../headers.ts'
 import { outlineOf } from '../outline.ts'
 import { defaultRows, oneOf, parameters, queryOf } from '../parameters.ts'
 import { centreOf, coarser, isThere, whereOf } from '../place.ts'
@@ -35,6 +36,7 @@ const stationsRoute = createRoute({
   responses: {
     200: {
       description: 'Stations with their sensors',
+      headers: headers('Link'),
       content: {
         'application/json': { schema: stationsSchema },
         'application/geo+json': { schema: stationFeaturesSchema },

@@ -14,7 +14,7 @@ const topUpRoute = createRoute({
   description:
     'Answers 402 with the header PAYMENT-REQUIRED (x402 v2); the same request with the header PAYMENT-SIGNATURE pays. The key reads data, spends that amount at most, and is shown in this answer only. What is left of the credit stays with the wallet.',
   request: { body: { content: { 'application/json': { schema: topUpSchema } }, required: true } },
-  responses: { 201: okJson(sessionKeySchema, 'The key'), ...orFail },
+  responses: { 201: okJson(sessionKeySchema, 'The key', 'Payment-Response'), ...orFail },
 })
 
 /** Adds the route to an API with a rail. */
