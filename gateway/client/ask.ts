@@ -122,7 +122,7 @@ export const problemOf = (answer: Answer): HubProblem => {
 
 /** The JSON object of a successful answer. `isThat` looks at the members that are relied on. */
 export const objectIn = <T>(answer: Answer, isThat: (value: Loose) => boolean): T => {
-  if (answer.status !== 200 && answer.status !== 201) throw problemOf(answer)
+  if (answer.status < 200 || answer.status > 202) throw problemOf(answer)
   const said = jsonOf(answer.body)
   if (!isObject(said) || !isThat(said))
     throw new HubDistrusted(

@@ -1,11 +1,11 @@
 /** A purchase: priced, within its limit, paid once, and checked against the hub's signed receipt. */
 import type { SalesReceipt } from '../reading/sale.ts'
-import { type Bought, checkReceipt, digestFits, type Seller } from '../verify/purchase.ts'
+import { type Bought, checkReceipt, digestFits, responseOf, type Seller } from '../verify/purchase.ts'
 import type { KeptReceipt } from './answers.ts'
-import { type Answer, type Ask, type Fetch, objectIn, problemOf } from './ask.ts'
+import { type Answer, type Ask, type Asked, type Fetch, objectIn, problemOf } from './ask.ts'
 import { HubDistrusted, HubProblem, LimitReached } from './errors.ts'
 import { type Pay, payingFetch } from './pay.ts'
-import type { Purse } from './purse.ts'
+import type { Hold, Purse } from './purse.ts'
 
 /** What purchases need of the client. */
 export type Counter = {
@@ -21,16 +21,6 @@ export type Counter = {
 export type Terms = {
   readonly mostMicroUsd: bigint
   readonly signed?: { readonly offer: string; readonly query: string }
-}
-
-export type Order = {
-  readonly path: string
-  /** Undefined where nothing has a price. */
-  readonly terms: Terms | undefined
-  /** What this purchase may cost, where not what every purchase may. */
-  readonly maxMicroUsd?: bigint | undefined
-  readonly mostBytes: number
-  readonly signal?: AbortSignal | undefined
 }
 
 /** What came: `receiptId` and `receipt` are null where nothing was paid; the receipt also where there was no signed offer. */
@@ -60,38 +50,54 @@ const priceOf = ({ headers }: Answer): bigint => {
 }
 
 /** The receipt of a sale, where both its forms hold and say what was bought; throws HubDistrusted otherwise. */
-const receiptOf = async (
+export const receiptOf = async (
   { ask, seller }: Counter,
   sale: Bought,
   signal: AbortSignal | undefined,
 ): Promise<SalesReceipt> => {
   const isKept = ({ cose, jws }: Readonly<Record<string, unknown>>): boolean =>
     typeof cose === 'string' && typeof jws === 'string'
-  const { id, body } = sale
+  const { id } = sale
   const kept = objectIn<KeptReceipt>(await ask(`/v1/receipts/${id}`, { signal }), isKept)
   const checked = checkReceipt(kept, await seller(signal), sale)
-  if (!checked.ok) throw new HubDistrusted(checked.detail, { receiptId: id, body })
+  if (!checked.ok) throw new HubDistrusted(checked.detail, { receiptId: id })
   return checked.sale
 }
 
-/** Buys what is behind a path. Throws LimitReached before anything is paid, HubDistrusted for what is not as it was sold. */
-export const buyAt = async (counter: Counter, order: Order): Promise<Delivered> => {
-  const { ask, purse, hasKey, pay, fetch } = counter
-  const { path, terms, maxMicroUsd, mostBytes, signal } = order
+export type OrderOptions = {
+  /** What this purchase may cost, where not what every purchase may. */
+  readonly maxMicroUsd?: bigint | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What the hub took on, and the money that is put aside for it. `onTheSpot`: paid without a key. */
+export type Ordered = { readonly answer: Answer; readonly hold: Hold; readonly onTheSpot: boolean }
+
+/**
+ * Orders what is behind a path, under one name however often it has to be asked for. Throws LimitReached before anything
+ * is paid, and HubProblem for an answer that is not `status`.
+ */
+export const orderAt = async (
+  { ask, purse, hasKey, pay, fetch }: Counter,
+  path: string,
+  asked: Pick<Asked, 'method' | 'json' | 'mostBytes'> & { readonly status: number },
+  terms: Terms | undefined,
+  { maxMicroUsd, signal }: OrderOptions,
+): Promise<Ordered> => {
   const price = terms?.mostMicroUsd ?? 0n
   const hold = purse.hold(price, maxMicroUsd)
   const onTheSpot = !hasKey() && price > 0n
-  const mayCost = (asked: bigint): void => {
-    if (asked > price) throw new LimitReached('purchase', asked, price)
+  const mayCost = (microUsd: bigint): void => {
+    if (microUsd > price) throw new LimitReached('purchase', microUsd, price)
   }
-  let answer: Answer
+  const { status, ...request } = asked
   try {
-    answer = await ask(path, {
+    const answer = await ask(path, {
+      ...request,
       headers: {
         'idempotency-key': newIdempotencyKey(),
         ...(terms?.signed === undefined ? {} : { offer: terms.signed.offer }),
       },
-      mostBytes,
       signal,
       ...(!onTheSpot
         ? {}
@@ -99,27 +105,45 @@ export const buyAt = async (counter: Counter, order: Order): Promise<Delivered> 
           ? { fetch: payingFetch(fetch, pay, mayCost) }
           : { mayRepeat: (said) => said !== undefined && unpaid.has(problemOf(said).slug) }),
     })
-    if (answer.status !== 200) throw problemOf(answer)
+    if (answer.status !== status) throw problemOf(answer)
+    return { answer, hold, onTheSpot }
   } catch (error) {
     if (error instanceof LimitReached || (error instanceof HubProblem && !perhapsPaid.has(error.slug)))
       hold.release()
     throw error
   }
+}
+
+/** Buys what is behind a path. Throws LimitReached before anything is paid, HubDistrusted for what is not as it was sold. */
+export const buyAt = async (
+  counter: Counter,
+  path: string,
+  mostBytes: number,
+  terms: Terms | undefined,
+  options: OrderOptions,
+): Promise<Delivered> => {
+  const ordered = await orderAt(counter, path, { mostBytes, status: 200 }, terms, options)
+  const { answer, hold, onTheSpot } = ordered
   const { body, headers } = answer
+  const price = terms?.mostMicroUsd ?? 0n
   const paid = priceOf(answer)
   hold.paid(paid)
   const receiptId = /^[0-9a-f]{32}$/.exec(headers.get('receipt-id') ?? '')?.[0] ?? null
-  const came = { ...(receiptId === null ? {} : { receiptId }), body }
+  const distrust = (message: string): HubDistrusted =>
+    new HubDistrusted(message, { ...(receiptId === null ? {} : { receiptId }), body })
   // A hub that sells nothing sends no digest.
   if ((terms !== undefined || headers.has('content-digest')) && !digestFits(answer))
-    throw new HubDistrusted('the body is not what its Content-Digest says', came)
-  if (paid > price)
-    throw new HubDistrusted(`the hub took ${paid} micro-USD, more than the ${price} it offered`, came)
+    throw distrust('the body is not what its Content-Digest says')
+  if (paid > price) throw distrust(`the hub took ${paid} micro-USD, more than the ${price} it offered`)
   if (paid === 0n) return { answer, priceMicroUsd: 0n, receiptId: null, receipt: null }
-  if (receiptId === null) throw new HubDistrusted('the hub took money and gave no receipt', came)
+  if (receiptId === null) throw distrust('the hub took money and gave no receipt')
   const signed = terms?.signed
   if (signed === undefined) return { answer, priceMicroUsd: paid, receiptId, receipt: null }
   const offer = onTheSpot ? undefined : signed.offer
-  const bought = { id: receiptId, priceMicroUsd: paid, body, offer, query: signed.query }
-  return { answer, priceMicroUsd: paid, receiptId, receipt: await receiptOf(counter, bought, signal) }
+  const sale = { id: receiptId, priceMicroUsd: paid, response: responseOf(body), offer, query: signed.query }
+  const receipt = await receiptOf(counter, sale, options.signal).catch((error: unknown) => {
+    // What came is the buyer's all the same.
+    throw error instanceof HubDistrusted ? distrust(error.message) : error
+  })
+  return { answer, priceMicroUsd: paid, receiptId, receipt }
 }

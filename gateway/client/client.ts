@@ -6,6 +6,7 @@ import type { KeptReceipt, Quantity, ReadingRow, SessionKey } from './answers.ts
 import { type Answer, type Asked, askerOf, type Fetch, hubRoot, objectIn, problemOf } from './ask.ts'
 import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
+import { exportOf } from './export.ts'
 import type { ClientOptions, HubClient } from './hub.ts'
 import { mostPageBytes, pageRows, type RowOf, rowsIn } from './pages.ts'
 import { payingFetch } from './pay.ts'
@@ -25,6 +26,7 @@ export { NodeError } from '../verify/rpc.ts'
 export type * from './answers.ts'
 export type { Fetch } from './ask.ts'
 export * from './errors.ts'
+export type { ExportedFile } from './export.ts'
 export type * from './hub.ts'
 export type { Format, RowOf } from './pages.ts'
 export type { Pay } from './pay.ts'
@@ -95,15 +97,23 @@ export const openClient = (options: ClientOptions): HubClient => {
     coverage: (query = {}, wanted = {}) => coverageOf(ask, query, wanted),
     sample: async ({ station } = {}, { signal } = {}) =>
       rowsIn<ReadingRow>((await okAt(`/v1/sample?${searchOf({ station, format: 'json' })}`, signal)).body),
-    latest: async (query = {}, { signal, maxMicroUsd } = {}) => {
+    latest: async (query = {}, wanted = {}) => {
       const path = `/v1/latest?${searchOf({ ...query, format: 'json' })}`
+      const { signal } = wanted
       const terms =
         mayPayByItself && key === undefined
           ? await priceAt(ask, path, signal)
           : await termsAt(ask, path, await seller(signal), signal)
-      const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
-      const { answer, priceMicroUsd, receiptId } = await buyAt(counter, order)
+      const bought = await buyAt(counter, path, mostPageBytes, terms, wanted)
+      const { answer, priceMicroUsd, receiptId } = bought
       return { readings: rowsIn<ReadingRow>(answer.body), priceMicroUsd, receiptId }
+    },
+    export: async (query, format = 'parquet', wanted = {}) => {
+      if (mayPayByItself && key === undefined)
+        throw new TypeError(
+          'an export is paid with a key, or by "pay": a fetch that pays by itself tells no price first',
+        )
+      return exportOf(counter, fixedSearch(query, await nowMs(wanted.signal)), format, wanted)
     },
     quote,
     buy,

@@ -12,6 +12,7 @@ import type {
   Status,
 } from './answers.ts'
 import type { Fetch } from './ask.ts'
+import type { ExportedFile } from './export.ts'
 import type { Format, RowOf } from './pages.ts'
 import type { Pay } from './pay.ts'
 import type { Verified, VerifyOptions } from './proof.ts'
@@ -95,6 +96,11 @@ export type HubClient = {
     query: Query,
     options?: BuyOptions,
   ): AsyncGenerator<RowOf<Query>, void, void>
+  /**
+   * Orders a file of a query of any size, waits until it is made, and gives it. What it can cost at most counts against
+   * the limits while it is made; what is in it is paid.
+   */
+  export(query: AnyQuery, format?: Format, options?: BuyOptions): Promise<ExportedFile>
   /** Puts money on the wallet's account by one payment on the spot; this client goes on with the session key for it. */
   topUp(
     order: { readonly amountMicroUsd: bigint; readonly lifeS?: number },

@@ -5,7 +5,7 @@ import { digestFits, foreignProof } from '../verify/purchase.ts'
 import type { Step } from '../verify/report.ts'
 import { checkAnswer, verifyBundle } from '../verify/verify.ts'
 import { type Answer, type Ask, linked, pause, problemOf } from './ask.ts'
-import { buyAt, type Counter, type Terms } from './buy.ts'
+import { buyAt, type Counter, type OrderOptions, type Terms } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import { type Format, mostPageBytes, pageRows, rowsIn } from './pages.ts'
 import { type Verified, type VerifyOptions, verify } from './proof.ts'
@@ -103,11 +103,6 @@ async function* bodiesFrom({ ask }: Counter, path: string, first: Answer, signal
   }
 }
 
-export type DownloadOptions = {
-  readonly maxMicroUsd?: bigint | undefined
-  readonly signal?: AbortSignal | undefined
-}
-
 // Rows of these can be looked up in a proof; of others only the bytes that the receipt names are known.
 const comparable: ReadonlySet<Format> = new Set(['json', 'csv', 'ndjson'])
 
@@ -117,17 +112,23 @@ export const downloadOf = async (
   search: URLSearchParams,
   format: Format,
   terms: Terms | undefined,
-  { maxMicroUsd, signal }: DownloadOptions,
+  options: OrderOptions,
 ): Promise<Download> => {
+  const { signal } = options
   const path = `/v1/readings?${search}&format=${format}&limit=${pageRows}`
-  const order = { path, terms, maxMicroUsd, signal, mostBytes: mostPageBytes }
-  const { answer, priceMicroUsd, receiptId, receipt } = await buyAt(counter, order)
+  const { answer, priceMicroUsd, receiptId, receipt } = await buyAt(
+    counter,
+    path,
+    mostPageBytes,
+    terms,
+    options,
+  )
   const bodies = () => bodiesFrom(counter, path, answer, signal)
   const bundle: Download['bundle'] = async (waiting = {}) => {
     if (receiptId === null)
       throw new TypeError('what costs nothing has no receipt, and no proof is given for it')
-    const options = { ...(signal === undefined ? {} : { signal }), ...waiting }
-    const whole = await bundleOf(counter.ask, receiptId, options)
+    const waits = { ...(signal === undefined ? {} : { signal }), ...waiting }
+    const whole = await bundleOf(counter.ask, receiptId, waits)
     const seller = await counter.seller(signal)
     const foreign = foreignProof(verifyBundle(whole), seller, search, receiptId)
     if (foreign !== undefined) throw new HubDistrusted(foreign, { receiptId, body: whole })

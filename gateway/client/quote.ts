@@ -1,8 +1,9 @@
 /** What something costs: asked before it is bought, and believed only with the hub's signature. */
 import { offered, type Seller } from '../verify/purchase.ts'
-import { type Ask, objectIn, problemOf } from './ask.ts'
+import { type Answer, type Ask, objectIn, problemOf } from './ask.ts'
 import type { Terms } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
+import { mostPageBytes } from './pages.ts'
 
 /** What a quote says beside its price. */
 export type Quoted = {
@@ -52,19 +53,23 @@ export const quoteOf = async (
   return { rows, values, offerExpires, terms: termsOf(offer, priceMicroUsd, seller) }
 }
 
-/** The price of what is behind a path; asked without a key and without paying, as then the hub answers with an offer. */
+/** The price that a hub tells somebody without a key, with an offer; throws what else it says. */
+export const termsIn = (answer: Answer, seller: Seller): Terms => {
+  const problem = problemOf(answer)
+  const { priceMicroUsd, offer } = problem.payment ?? {}
+  if (problem.slug !== 'payment-required' || priceMicroUsd === undefined || offer === undefined) throw problem
+  return termsOf(offer, priceMicroUsd, seller)
+}
+
+/** The price of what is behind a path; asked without a key and without paying. Undefined where it is free. */
 export const termsAt = async (
   ask: Ask,
   path: string,
   seller: Seller,
   signal?: AbortSignal,
 ): Promise<Terms | undefined> => {
-  const answer = await ask(path, { withKey: false, signal, mostBytes: 64 * 1024 * 1024 })
-  if (answer.status === 200) return undefined
-  const problem = problemOf(answer)
-  const { priceMicroUsd, offer } = problem.payment ?? {}
-  if (problem.slug !== 'payment-required' || priceMicroUsd === undefined || offer === undefined) throw problem
-  return termsOf(offer, priceMicroUsd, seller)
+  const answer = await ask(path, { withKey: false, signal, mostBytes: mostPageBytes })
+  return answer.status === 200 ? undefined : termsIn(answer, seller)
 }
 
 /** The same for a fetch that pays by itself, and so must not be shown a 402 before its price was looked at. */

@@ -25,6 +25,9 @@ export const offered = (jws: string, { network, hubKey }: Seller): Offered | und
     : undefined
 }
 
+/** What a receipt names a body by: its SHA-256. */
+export const responseOf = (body: Uint8Array): Uint8Array => sha256(body)
+
 /** Whether a body is what its header Content-Digest (RFC 9530) says. */
 export const digestFits = ({
   headers,
@@ -45,15 +48,16 @@ const sortedText = (value: unknown): string =>
   )
 
 /**
- * What a receipt must say. `query` is the hash that the offer names, `offer` the JWS itself; undefined where it was paid on
- * the spot, as then the payment's own terms count.
+ * What a receipt must say. `query` is the hash that the offer names; undefined where there was none, as for a stream.
+ * `offer` is the JWS itself; undefined also where it was paid on the spot, as then the payment's own terms count.
  */
 export type Bought = {
   readonly id: string
   readonly priceMicroUsd: bigint
-  readonly body: Uint8Array
+  /** As from `responseOf`. */
+  readonly response: Uint8Array
   readonly offer: string | undefined
-  readonly query: string
+  readonly query: string | undefined
 }
 
 /** The receipt of a purchase, where both its forms are signed by the hub and say what was bought; or what is wrong. */
@@ -67,16 +71,20 @@ export const checkReceipt = (
   if (!verified.ok) return wrong(`the receipt does not hold: ${verified.detail}`)
   const { sale } = verified
   if (sale.id !== bought.id) return wrong('the receipt is of another sale')
-  if (!equalBytes(sale.response, sha256(bought.body))) return wrong('the receipt is of other readings')
+  if (!equalBytes(sale.response, bought.response)) return wrong('the receipt is of other readings')
   if (BigInt(sale.priceMicroUsd) !== bought.priceMicroUsd) return wrong('the receipt names another price')
-  if (toHex(sale.query) !== bought.query) return wrong('the receipt is of another query than the offer')
-  const isFor = (offer: Uint8Array): boolean =>
-    bought.offer === undefined || equalBytes(offer, sha256(new TextEncoder().encode(bought.offer)))
-  if (sale.offer === undefined || !isFor(sale.offer)) return wrong('the receipt is for another offer')
+  if (bought.query !== undefined && toHex(sale.query) !== bought.query)
+    return wrong('the receipt is of another query than the offer')
+  const offerHash = bought.offer === undefined ? undefined : sha256(new TextEncoder().encode(bought.offer))
+  if (offerHash !== undefined && !(sale.offer !== undefined && equalBytes(sale.offer, offerHash)))
+    return wrong('the receipt is for another offer')
   const said = verifyJws('groundtruth-sale+jwt', jws, hubKey, longestReceipt)
   if (said === undefined) return wrong('the receipt as JWS is not signed by this hub')
-  const { query, response, offer, ...rest } = sale as SalesReceipt & { offer: Uint8Array }
-  const same = { ...rest, network, query: toHex(query), response: toHex(response), offer: toHex(offer) }
+  const { query, response, offer, ...rest } = sale
+  const same = {
+    ...{ ...rest, network, query: toHex(query), response: toHex(response) },
+    ...(offer === undefined ? {} : { offer: toHex(offer) }),
+  }
   if (sortedText(said) !== sortedText(same)) return wrong('the two forms of the receipt differ')
   return { ok: true, sale }
 }
