@@ -29,14 +29,18 @@ export type Asked = {
 
 export type Ask = (path: string, asked?: Asked) => Promise<Answer>
 
+/** Sends a request and gives the answer as it begins. */
+export type Send = (path: string, asked: Asked) => Promise<Response>
+
 // Statuses, receipts, problems: the largest receipt names 10,000 stations.
 const usualBytes = 4 * 1024 * 1024
 
 // A hub ends its own work after 30 s; the rest is for a slow line.
 const answerMs = 120_000
 
-const firstPauseMs = 500
-const longestPauseMs = 60_000
+/** Before something is asked for again: half a second, twice as long each time, and never more than a minute. */
+export const firstPauseMs = 500
+export const longestPauseMs = 60_000
 
 const passing = new Set([429, 502, 503, 504])
 
@@ -63,14 +67,17 @@ const plain = (value: unknown): string =>
 const withMoney = (name: string, value: unknown): unknown =>
   name.endsWith('MicroUsd') && Number.isSafeInteger(value) ? BigInt(value as number) : value
 
-/** The JSON of a body, with money as bigint; undefined where it is none. */
-export const jsonOf = (body: Uint8Array): unknown => {
+/** The value of a JSON text, with money as bigint; undefined where it is none. */
+export const jsonIn = (text: string): unknown => {
   try {
-    return JSON.parse(new TextDecoder().decode(body), withMoney)
+    return JSON.parse(text, withMoney)
   } catch {
     return undefined
   }
 }
+
+/** The same of a body. */
+export const jsonOf = (body: Uint8Array): unknown => jsonIn(new TextDecoder().decode(body))
 
 type Loose = Readonly<Record<string, unknown>>
 
@@ -93,12 +100,9 @@ export const linked = ({ headers }: Answer, parameter: string): string | undefin
   return (target && URL.parse(target, 'http://hub.invalid')?.searchParams.get(parameter)) || undefined
 }
 
-/** What an answer that is no success says. */
-export const problemOf = (answer: Answer): HubProblem => {
-  const { status, body } = answer
-  const said = jsonOf(body)
-  const after = retryAfterS(answer)
-  const retry = after === undefined ? {} : { retryAfterS: after }
+/** A problem as a hub wrote it; `status` is told where it says none itself. */
+export const problemIn = (said: unknown, status: number, retryAfter?: number): HubProblem => {
+  const retry = retryAfter === undefined ? {} : { retryAfterS: retryAfter }
   if (!isObject(said) || typeof said.type !== 'string')
     return new HubProblem('unknown', {
       title: `The hub answers ${status}`,
@@ -111,7 +115,7 @@ export const problemOf = (answer: Answer): HubProblem => {
   const fields = Array.isArray(said.fields) ? said.fields.filter(isObject).slice(0, 10) : []
   return new HubProblem(plain(said.type.split('/').at(-1)), {
     title: plain(said.title),
-    status,
+    status: Number.isSafeInteger(said.status) ? (said.status as number) : status,
     detail: plain(said.detail),
     help: plain(said.help),
     fields: fields.map(({ name, detail }) => ({ name: plain(name), detail: plain(detail) })),
@@ -119,6 +123,10 @@ export const problemOf = (answer: Answer): HubProblem => {
     ...(payment === undefined ? {} : { payment }),
   })
 }
+
+/** What an answer that is no success says. */
+export const problemOf = (answer: Answer): HubProblem =>
+  problemIn(jsonOf(answer.body), answer.status, retryAfterS(answer))
 
 /** The JSON object of a successful answer. `isThat` looks at the members that are relied on. */
 export const objectIn = <T>(answer: Answer, isThat: (value: Loose) => boolean): T => {
@@ -139,23 +147,18 @@ export const hubRoot = (text: string): string => {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
 }
 
-export type AskOptions = {
+export type SendOptions = {
   readonly root: string
   readonly fetch: Fetch
   readonly key: () => string | undefined
-  /** How often something is asked for, the first time included. */
-  readonly tries: number
 }
 
-/**
- * Asks the hub at `root`. What failed on the way, or is told to come again, is asked for again with the same headers:
- * whoever buys sends an Idempotency-Key in them. A key is never sent anywhere else: redirects are not followed.
- */
-export const askerOf = ({ root, fetch, key, tries }: AskOptions): Ask => {
-  const once = async (path: string, asked: Asked): Promise<Answer> => {
-    const { method = 'GET', json, mostBytes = usualBytes, signal, withKey = true } = asked
+/** Sends one request to the hub at `root`. A key is never sent anywhere else: redirects are not followed. */
+export const senderOf =
+  ({ root, fetch, key }: SendOptions): Send =>
+  async (path, asked) => {
+    const { method = 'GET', json, signal = null, withKey = true } = asked
     const secret = withKey ? key() : undefined
-    const deadline = AbortSignal.timeout(answerMs)
     const response = await (asked.fetch ?? fetch)(`${root}${path}`, {
       method,
       headers: {
@@ -165,11 +168,27 @@ export const askerOf = ({ root, fetch, key, tries }: AskOptions): Ask => {
       },
       ...(json === undefined ? {} : { body: JSON.stringify(json) }),
       redirect: 'manual',
+      signal,
+    })
+    const { status, type } = response
+    if (type === 'opaqueredirect' || (status >= 300 && status < 400))
+      throw new HubDistrusted('the hub sends us on to another address: give that as url')
+    return response
+  }
+
+/**
+ * Asks with a sender. What failed on the way, or is told to come again, is asked for again with the same headers: whoever
+ * buys sends an Idempotency-Key in them.
+ */
+export const askerOf = (send: Send, tries: number): Ask => {
+  const once = async (path: string, asked: Asked): Promise<Answer> => {
+    const { mostBytes = usualBytes, signal } = asked
+    const deadline = AbortSignal.timeout(answerMs)
+    const response = await send(path, {
+      ...asked,
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
     })
     const { status, headers } = response
-    if (response.type === 'opaqueredirect' || (status >= 300 && status < 400))
-      throw new HubDistrusted('the hub sends us on to another address: give that as url')
     const body = await readBody(response, mostBytes)
     if (body === undefined) throw new HubDistrusted(`the hub sends more than ${mostBytes} bytes`)
     return { status, headers, body }
@@ -188,7 +207,7 @@ export const askerOf = ({ root, fetch, key, tries }: AskOptions): Ask => {
         if (!(error instanceof TypeError) && name !== 'TimeoutError') throw error
         if (count >= tries || !mayRepeat(undefined))
           throw new HubUnreachable(
-            `${root} cannot be reached: ${cause instanceof Error ? cause.message : message}`,
+            `the hub cannot be reached: ${cause instanceof Error ? cause.message : message}`,
             { cause: error },
           )
       }

@@ -3,7 +3,16 @@
  * Node and browsers alike.
  */
 import type { KeptReceipt, Quantity, ReadingRow, SessionKey } from './answers.ts'
-import { type Answer, type Asked, askerOf, type Fetch, hubRoot, objectIn, problemOf } from './ask.ts'
+import {
+  type Answer,
+  type Asked,
+  askerOf,
+  type Fetch,
+  hubRoot,
+  objectIn,
+  problemOf,
+  senderOf,
+} from './ask.ts'
 import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import { exportOf } from './export.ts'
@@ -17,6 +26,7 @@ import { fixedSearch, searchOf } from './query.ts'
 import { priceAt, quoteOf, termsAt } from './quote.ts'
 import { openSellerBook } from './seller.ts'
 import { coverageOf, stationFeaturesOf, stationsOf } from './stations.ts'
+import { streamOf } from './stream.ts'
 
 export type { SalesReceipt } from '../reading/sale.ts'
 export type { ConfirmedAnchor } from '../verify/chain.ts'
@@ -33,6 +43,7 @@ export type { Pay } from './pay.ts'
 export { type Verified, type VerifyOptions, verify } from './proof.ts'
 export type { Download, Proof, Purchase, WaitOptions } from './purchase.ts'
 export type * from './query.ts'
+export type { StreamAccount, StreamedReading, StreamOptions } from './stream.ts'
 
 const usualTries = 7
 const usualMaxMicroUsd = 10_000n
@@ -45,7 +56,8 @@ export const openClient = (options: ClientOptions): HubClient => {
   let key = options.key
   // A browser's fetch is only itself when called by its name.
   const fetch: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
-  const ask = askerOf({ root: hubRoot(url), fetch, key: () => key, tries })
+  const send = senderOf({ root: hubRoot(url), fetch, key: () => key })
+  const ask = askerOf(send, tries)
   const purse = openPurse({ maxMicroUsd, maxTotalMicroUsd })
   const { status, seller, nowMs } = openSellerBook(ask, hubKey)
   const counter: Counter = { ask, fetch, purse, hasKey: () => key !== undefined, pay, seller }
@@ -114,6 +126,11 @@ export const openClient = (options: ClientOptions): HubClient => {
           'an export is paid with a key, or by "pay": a fetch that pays by itself tells no price first',
         )
       return exportOf(counter, fixedSearch(query, await nowMs(wanted.signal)), format, wanted)
+    },
+    stream: (query = {}, wanted = {}) => {
+      const { minQuality, ...rest } = query
+      const search = searchOf({ ...rest, min_quality: minQuality?.toFixed(6) })
+      return streamOf({ ...counter, send, tries, maxMicroUsd }, search, wanted)
     },
     quote,
     buy,

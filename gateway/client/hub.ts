@@ -18,6 +18,7 @@ import type { Pay } from './pay.ts'
 import type { Verified, VerifyOptions } from './proof.ts'
 import type { Download, Purchase, WaitOptions } from './purchase.ts'
 import type { AnyQuery, CoverageQuery, PlacesQuery, SensorsQuery } from './query.ts'
+import type { StreamedReading, StreamOptions } from './stream.ts'
 
 export type ClientOptions = {
   /** Address of the hub's API, such as `https://hub.example`. */
@@ -96,6 +97,15 @@ export type HubClient = {
     query: Query,
     options?: BuyOptions,
   ): AsyncGenerator<RowOf<Query>, void, void>
+  /**
+   * Readings as they come, for as long as it is iterated over; connects again by itself and misses none. Each is paid when
+   * it is sent, and accounted for about once a minute: then the limits are looked at, and it ends with LimitReached where
+   * they are passed. A key with a budget is a limit that the hub itself keeps.
+   */
+  stream(
+    query?: SensorsQuery & { readonly minQuality?: number },
+    options?: StreamOptions,
+  ): AsyncGenerator<StreamedReading, void, void>
   /**
    * Orders a file of a query of any size, waits until it is made, and gives it. What it can cost at most counts against
    * the limits while it is made; what is in it is paid.

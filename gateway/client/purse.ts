@@ -14,6 +14,8 @@ export type Purse = {
   readonly spentMicroUsd: () => bigint
   /** Puts the price aside; throws LimitReached where it is too much. `limit` is that of this purchase alone. */
   readonly hold: (priceMicroUsd: bigint, limit?: bigint) => Hold
+  /** Notes what was paid without asking before; whether it is more than all may cost together. */
+  readonly spend: (microUsd: bigint) => boolean
 }
 
 export type Limits = {
@@ -28,6 +30,10 @@ export const openPurse = ({ maxMicroUsd, maxTotalMicroUsd }: Limits): Purse => {
   let spent = 0n
   return {
     spentMicroUsd: () => spent,
+    spend: (microUsd) => {
+      spent += microUsd
+      return maxTotalMicroUsd !== undefined && spent > maxTotalMicroUsd
+    },
     hold: (price, limit = maxMicroUsd) => {
       if (price > limit) throw new LimitReached('purchase', price, limit)
       if (maxTotalMicroUsd !== undefined && spent + price > maxTotalMicroUsd)
