@@ -20,6 +20,7 @@ import { run as serve } from './market/serve.ts'
 import { openSubscriptionDesk, type SubscriptionDesk } from './market/subscriptions/subscriptions.ts'
 import { openTail } from './market/tail.ts'
 import { prepareX402 } from './paying.ts'
+import type { Scorer } from './quality/quality.ts'
 import { openScoreStates } from './quality/states.ts'
 import { fromHex, toHex } from './reading/bytes.ts'
 import type { Signer } from './reading/cose.ts'
@@ -142,6 +143,8 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
     // How far the store has come is the feed's to say.
     const tail = openTail({ evidence, store }, 0)
     let storeError: string | undefined
+    const scoring = scoringWith(states)
+    let scorer: Scorer | undefined
     const metrics = new Registry()
     const discover = homeAssistant({
       network,
@@ -153,7 +156,11 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
         {
           evidence,
           store,
-          ...scoringWith(states),
+          ...scoring,
+          scorer: () => {
+            scorer = scoring.scorer()
+            return scorer
+          },
           stored: (readings, reached) => {
             tail.stored(readings, reached)
             desk?.grown()
@@ -228,6 +235,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
             factor: (station) => evidence.profile(station)?.pricePermille ?? 1000,
             sla: {
               latestMaxAgeMs: market.sla.latestMaxAgeS * 1000,
+              completenessPermille: market.sla.completenessPermille,
               mostCreditPermille: market.sla.mostCreditPermille,
             },
             starterMicroUsd: BigInt(market.starterMicroUsd),
@@ -309,6 +317,7 @@ export const startHub = async (options: HubOptions, signal: AbortSignal): Promis
       exports,
       limits: config.http,
       live: { tail, stopping: running },
+      paces: (station) => scorer?.paces(station) ?? [],
       ...(selling === undefined ? {} : { till: selling.till }),
       ...(desk === undefined ? {} : { desk }),
       verifyBundle: async (bytes) => (await import('./verify/verify.ts')).verifyBundle(bytes),

@@ -4,6 +4,7 @@ import { openTill, type Till } from './market/till.ts'
 import type { Signer } from './reading/cose.ts'
 import { verifyOwner } from './reading/owner.ts'
 import type { CardRail } from './sales/cards.ts'
+import { completenessOf, serviceMs } from './sales/completeness.ts'
 import { type MicroUsd, usdText } from './sales/money.ts'
 import { acceptOffer, makeOffer, offerHash, offerLifeMs } from './sales/offer.ts'
 import { type OwnerFactor, openTally, type PriceList, priceOf } from './sales/price.ts'
@@ -54,6 +55,8 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
     openTally: (own) => openTally(prices, factor, own),
     usdText,
     sla,
+    completenessOf,
+    serviceMs,
     newSaleId,
     saleHash,
     makeOffer: (query, most) => {

@@ -129,6 +129,12 @@ export const hub = z.strictObject({
             .max(86_400)
             .default(900)
             .describe('Promise: seconds that the newest reading of a sensor is old at most.'),
+          completenessPermille: z
+            .int()
+            .min(0)
+            .max(1000)
+            .default(900)
+            .describe('Promise: of a thousand expected readings so many are there; 0 for none.'),
           mostCreditPermille: z
             .int()
             .min(0)

@@ -5,6 +5,7 @@ import type { Context } from 'hono'
 import type { Registry } from 'prom-client'
 import type { Anchors } from '../anchor/anchor.ts'
 import type { Evidence } from '../evidence/evidence.ts'
+import type { SensorPace } from '../quality/quality.ts'
 import type { Store } from '../store/store.ts'
 import type { Report } from '../verify/report.ts'
 import type { BatchAges } from './due.ts'
@@ -45,6 +46,8 @@ export type MarketDeps = BatchAges & {
   readonly till?: Till
   /** Where subscriptions are made, with a till. */
   readonly desk?: SubscriptionDesk
+  /** The sensors of a station and how often each speaks, where it is known: what is missing is told by it. */
+  readonly paces?: (station: string) => readonly SensorPace[]
   /** Checks a proof bundle for whoever asks by the Model Context Protocol; with it an API that sells has that door. */
   readonly verifyBundle?: (bytes: Uint8Array) => Promise<Report>
   /** Where exports are made and kept; without it there are none. */

@@ -3,8 +3,9 @@
 type Described = {
   readonly description: string
   readonly schema: {
-    readonly type: 'string' | 'integer'
+    readonly type: 'string' | 'integer' | 'number'
     readonly minimum?: number
+    readonly maximum?: number
     readonly format?: string
   }
 }
@@ -33,6 +34,13 @@ const known = {
   'RateLimit-Policy': text('How many requests are answered in how many seconds'),
   'Receipt-Id': text('The receipt of this sale, at /v1/receipts/{id}'),
   'Retry-After': count('Seconds until it is worth asking again'),
+  'SLA-Credit': count(
+    'Micro-USD of the price that were credited, as less is there than is promised (/v1/sla)',
+  ),
+  'SLA-Reached': {
+    description: 'Part of what was expected that is there, rounded down, where the answer was measured',
+    schema: { type: 'number', minimum: 0, maximum: 1 },
+  },
   'WWW-Authenticate': text('How a key is sent'),
 } as const satisfies Record<string, Described>
 
@@ -51,6 +59,8 @@ export const soldHeaders = [
   'Payment-Response',
   'Price',
   'Receipt-Id',
+  'SLA-Credit',
+  'SLA-Reached',
 ] as const satisfies readonly HeaderName[]
 
 /** The answer to whoever has it already (RFC 9110 s15.4.5). */

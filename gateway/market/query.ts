@@ -183,7 +183,12 @@ type Spanned = { readonly fromMs: number; readonly toMs: number; readonly next: 
 
 /** Rows, and a cursor where there are more. `quantities` are the codes that the rows may hold. */
 export type Answer =
-  | ({ readonly kind: 'readings'; readonly rows: readonly ReadingRow[] } & Spanned)
+  | ({
+      readonly kind: 'readings'
+      readonly rows: readonly ReadingRow[]
+      /** When others were heard that are not good enough to be among the rows. */
+      readonly poor?: readonly Pick<StoredReading, 'station' | 'sensor' | 'timeMs'>[]
+    } & Spanned)
   | { readonly kind: 'latest'; readonly rows: readonly ReadingRow[] }
   | ({
       readonly kind: 'buckets'
@@ -221,6 +226,7 @@ const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Ans
   const wanted = wantedCodes(selection)
   const proof = proofsOf(anchors)
   const rows: ReadingRow[] = []
+  const poor: StoredReading[] = []
   let after = plan.after
   let read = 0
   let more = false
@@ -234,13 +240,16 @@ const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Ans
         break
       }
       after = positionOf(reading)
-      if (reading.score < (plan.minScore ?? 0)) continue
+      if (reading.score < (plan.minScore ?? 0)) {
+        poor.push(reading)
+        continue
+      }
       const row = readingRow(reading, wanted, proof(reading.station, reading.seq))
       if (row !== undefined) rows.push(row)
     }
     if (page.length < asked) break
   }
-  return { kind: 'readings', rows, ...spanOf(plan, more ? after : undefined) }
+  return { kind: 'readings', rows, poor, ...spanOf(plan, more ? after : undefined) }
 }
 
 const runRollup = async (

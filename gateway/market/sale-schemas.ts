@@ -163,6 +163,13 @@ export const slaSchema = z
       }),
       periods: z.array(slaPeriod),
     }),
+    readings: z.strictObject({
+      completeness: z.number().openapi({
+        description:
+          'Part (0 to 1) of the expected readings that is there; of what is missing to it, the same part of the price is credited',
+      }),
+      periods: z.array(slaPeriod),
+    }),
   })
   .openapi('ServiceLevel')
 

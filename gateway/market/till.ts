@@ -13,6 +13,7 @@ import type { Measured, SlaPromises } from '../sales/sla.ts'
 import { entityTag, isNotModified } from './api.ts'
 import { idempotencyKeyIn } from './idempotency-key.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
+import type { CompletenessDeps } from './sla.ts'
 import { tabsOf } from './tab.ts'
 import { timeText } from './time.ts'
 import { budgetFault, creditFault, due as dueOf, keyFault, noKey } from './unpaid.ts'
@@ -60,6 +61,9 @@ export type TillParts = {
   /** Where cards are taken. */
   readonly cards?: Cards
   readonly sla: SlaPromises
+  /** Counts what is expected of sensors in a span, and what is there; what is silent for longer is out of service. */
+  readonly completenessOf: CompletenessDeps['completenessOf']
+  readonly serviceMs: number
 }
 
 /** An answer that has a price, made and not yet given. */

@@ -95,6 +95,13 @@ export type Score = { readonly score: number; readonly flags: readonly string[];
 /** What is remembered of one sensor, to be kept under that key; null when it is to be forgotten. */
 export type KeptState = readonly [key: string, state: Uint8Array | null]
 
+/** How often a sensor speaks: configured, or learned; undefined until it is known. `newestMs` is of its newest reading. */
+export type SensorPace = {
+  readonly sensor: string
+  readonly intervalMs: number | undefined
+  readonly newestMs: number
+}
+
 export type Scorer = {
   /** The score of a reading of that station. Call it once per reading, in the order of the evidence. */
   readonly score: (station: string, reading: Reading) => Score
@@ -103,6 +110,8 @@ export type Scorer = {
    * fails, drop this scorer and restore another from what was kept.
    */
   readonly changedStates: () => KeptState[]
+  /** The sensors of a station that are remembered, and how often each speaks. */
+  readonly paces: (station: string) => SensorPace[]
   /** Series (sensor and quantity) held in memory. */
   readonly series: () => number
 }

@@ -268,5 +268,15 @@ export const createScorer = <Context = undefined>(deps: ScorerDeps<Context>): Sc
     return kept
   }
 
-  return { score, changedStates, series: () => series }
+  const paces: Scorer['paces'] = (station) =>
+    [...(stations.get(station)?.values() ?? [])].map(({ sensor, own, expectedMs }) => {
+      const intervalMs = expectedMs ?? trackedIntervalMs(own, intervalAt)
+      return {
+        sensor,
+        intervalMs: Number.isNaN(intervalMs) ? undefined : intervalMs,
+        newestMs: own[newestSlot]!,
+      }
+    })
+
+  return { score, changedStates, paces, series: () => series }
 }

@@ -5,20 +5,23 @@
 import type { MicroUsd } from './money.ts'
 
 /** What something is promised of. */
-export const slaProducts = ['latest'] as const
+export const slaProducts = ['latest', 'readings'] as const
 export type SlaProduct = (typeof slaProducts)[number]
 
 /**
- * The promises. `latestMaxAgeMs`: no newest reading that is paid for is older. `mostCreditPermille`: so much of a price is credited at most.
+ * The promises. `latestMaxAgeMs`: no newest reading that is paid for is older. `completenessPermille`: so many of a
+ * thousand expected readings are there. `mostCreditPermille`: so much of a price is credited at most.
  */
 export type SlaPromises = {
   readonly latestMaxAgeMs: number
+  readonly completenessPermille: number
   readonly mostCreditPermille: number
 }
 
 /** Those that hold where no others are configured. */
 export const defaultSla: SlaPromises = {
   latestMaxAgeMs: 15 * 60_000,
+  completenessPermille: 900,
   mostCreditPermille: 1000,
 }
 

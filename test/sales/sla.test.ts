@@ -82,6 +82,7 @@ const openShop = async (readings = anHour(), sla: SlaPromises = defaultSla) => {
     const { ask: free } = await openChecked(world.api)
     return (await free('/v1/sla')).json as {
       latest: { maxAgeS: number; periods: Record<string, unknown>[] }
+      readings: { completeness: number; periods: Record<string, unknown>[] }
     }
   }
   return { world, sales, till, ask, buy, spent, spentByKey, expectSound, counts, clock, customer, path }
@@ -107,7 +108,7 @@ describe('a shortfall', () => {
       expected: fc.bigInt(0n, 10_000_000n),
       present: fc.bigInt(0n, 10_000_000n),
     })
-    .map((some) => ({ product: 'latest', ...some }))
+    .map((some) => ({ product: 'readings', ...some }))
 
   test('gives back at most the price and at most the part that may be, and nothing where the promise was kept', () => {
     fc.assert(
@@ -138,7 +139,9 @@ describe('a shortfall', () => {
   ])(
     'of a promise of %i permille, %i expected and %i present gives %i of 1000 back',
     (promisedPermille, expected, present, credit) => {
-      expect(creditFor(1000n, { product: 'latest', promisedPermille, expected, present }, 1000)).toBe(credit)
+      expect(creditFor(1000n, { product: 'readings', promisedPermille, expected, present }, 1000)).toBe(
+        credit,
+      )
     },
   )
 
@@ -154,10 +157,15 @@ describe('newest readings', () => {
     const { buy, spent, counts, expectSound } = await openShop(newest(0))
     expect(await buy('/v1/latest')).toMatchObject({ price: base + 4 * fresh, credit: 0, reached: 1 })
     expect(spent()).toBe(base + 4 * fresh)
-    const { latest } = await counts()
+    const { latest, readings } = await counts()
     expect(latest).toMatchObject({ maxAgeS: 900 })
     for (const period of latest.periods)
       expect(period).toMatchObject({ measured: 1, met: 1, share: 1, creditedMicroUsd: 0 })
+    expect(readings.periods.map(({ measured, share }) => [measured, share])).toEqual([
+      [0, null],
+      [0, null],
+      [0, null],
+    ])
     expectSound()
   })
 

@@ -8,12 +8,12 @@ import { findStations } from '../area.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { planReadings, queryText, readingsQuery } from '../query.ts'
+import { maxPaidRows, type RunPriced } from '../run-priced.ts'
 import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
 import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import { bundleHeaders, type SendBundle } from './bundle.ts'
-import { maxPaidRows, type RunPriced } from './readings.ts'
 
 const secured = [{ key: [] }]
 

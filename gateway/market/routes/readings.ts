@@ -1,7 +1,7 @@
 /** /v1/latest and /v1/readings: what sensors said. */
 import { createRoute } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { Price, PricedRow } from '../../sales/price.ts'
+import type { PricedRow } from '../../sales/price.ts'
 import type { Selection } from '../../store/store.ts'
 import {
   type Api,
@@ -25,28 +25,12 @@ import { chooseFormat } from '../negotiate.ts'
 import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
 import { whereOf } from '../place.ts'
 import { pricedRow } from '../priced.ts'
-import { fault, orProblem, Problem } from '../problem.ts'
-import {
-  type Answer,
-  latestQuery,
-  nextPlan,
-  type Plan,
-  planReadings,
-  queryText,
-  readingsQuery,
-  run,
-  runLatest,
-} from '../query.ts'
+import { orProblem } from '../problem.ts'
+import { type Answer, latestQuery, planReadings, queryText, readingsQuery, run, runLatest } from '../query.ts'
+import { type RunPriced, runPricedWith } from '../run-priced.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
 import { newestScope, scopeOf } from '../scope.ts'
 import { measureLatest } from '../sla.ts'
-import type { Till } from '../till.ts'
-import { slaHeaders } from './sla.ts'
-
-const sold = <T extends { readonly headers: object }>(response: T) => ({
-  ...response,
-  headers: { ...response.headers, ...slaHeaders },
-})
 
 const latestRoute = createRoute({
   method: 'get',
@@ -54,7 +38,7 @@ const latestRoute = createRoute({
   tags: ['Readings'],
   summary: 'The newest reading of each sensor',
   request: { query: latestQuery },
-  responses: { 200: sold(offered(latestSchema, 'Newest readings, by station and sensor')), ...orFail },
+  responses: { 200: offered(latestSchema, 'Newest readings, by station and sensor'), ...orFail },
 })
 
 const readingsRoute = createRoute({
@@ -93,39 +77,12 @@ function* tagParts(version: string, format: Format, answer: Answer, context: For
 const pricedRows = (answer: Answer, nowMs: number): PricedRow[] =>
   answer.rows.map((row) => pricedRow(row, nowMs))
 
-/** What one sale can hold in all its pages; more is for a shorter time, for one station, or for an export. */
-export const maxPaidRows = 100_000
-
-/** A page, and the price of it and of all pages behind it. */
-export type RunPriced = (
-  plan: Plan,
-  own: ReadonlySet<string>,
-  till: Till,
-) => Promise<{ readonly answer: Answer; readonly price: Price }>
-
 /** Adds the routes; gives what prices a query. */
 export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced => {
   const { store, anchors, evidence, nowMs, version, publicUrl, till } = deps
   const sources = { store, anchors }
 
-  const runPriced: RunPriced = async (plan, own, { priceOf }) => {
-    const answer = await gate(() => run(plan, sources))
-    const rows = pricedRows(answer, nowMs())
-    let next = nextPlan(plan, answer)
-    while (next !== undefined) {
-      const page = { ...next, limit: maxRows }
-      const more = await gate(() => run(page, sources))
-      rows.push(...pricedRows(more, nowMs()))
-      if (rows.length > maxPaidRows)
-        throw new Problem(
-          fault('query-too-large', `more than ${maxPaidRows} rows are not sold at once`, {
-            fields: [{ name: 'from', detail: 'move it nearer to "to"' }],
-          }),
-        )
-      next = nextPlan(page, more)
-    }
-    return { answer, price: priceOf(rows, own) }
-  }
+  const runPriced = runPricedWith(deps, gate)
 
   /** The stations that an area was found to mean when it was sold: who moves later changes nothing of what was paid. */
   const soldStations = (c: Context, query: StationsAsked, sale: string | undefined) => {
@@ -207,10 +164,10 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`
     const paidBy = plan.sale === undefined ? {} : { sale: plan.sale }
     return till.serve(c, asked, { query: queryText(plan), ...paidBy }, async (sale, own) => {
-      const { answer, price } = await runPriced({ ...plan, sale }, own, till)
+      const { answer, ...priced } = await runPriced({ ...plan, sale }, own, till)
       const { pieces, tag } = await rendered(c, format, answer, selection, closed)
       return {
-        price,
+        ...priced,
         delivery: await delivery(format, pieces),
         scope: JSON.stringify(selection),
         ...(tag === undefined ? {} : { tag }),

@@ -13,24 +13,10 @@ const slaRoute = createRoute({
   tags: ['Buying'],
   summary: 'What is promised, how often it was kept, and what was credited',
   description:
-    'Every paid query of /v1/latest is measured when it is sold; what falls short is credited at once, and said in the headers SLA-Reached and SLA-Credit. Free answers are not measured, nor what is a buyer’s own. Counts are in steps of five minutes.',
+    'Every paid query of /v1/latest and /v1/readings is measured when it is sold; what falls short is credited at once, and said in the headers SLA-Reached and SLA-Credit. Free answers are not measured, nor what is a buyer’s own. Counts are in steps of five minutes.',
   request: { query: queryOf({}) },
   responses: { 200: okJson(slaSchema, 'Promises, and counts of what was sold'), ...orFail },
 })
-
-/** Headers of an answer that was measured, for its description. */
-export const slaHeaders = {
-  'SLA-Reached': {
-    description:
-      'Where the answer was measured: the part (0 to 1, rounded down) of what was expected that is there',
-    schema: { type: 'number', minimum: 0, maximum: 1 },
-  },
-  'SLA-Credit': {
-    description:
-      'Micro-USD that were credited because less was there than is promised; 0 where the promise was kept',
-    schema: { type: 'integer', minimum: 0 },
-  },
-} as const
 
 /** Adds the route to an API that sells. */
 export const addSla = (app: Api, { nowMs }: MarketDeps, { sales, sla, usdText }: Till): void => {
@@ -54,6 +40,7 @@ export const addSla = (app: Api, { nowMs }: MarketDeps, { sales, sla, usdText }:
         time: timeText(now),
         mostCredit: sla.mostCreditPermille / 1000,
         latest: { maxAgeS: sla.latestMaxAgeMs / 1000, periods: of('latest') },
+        readings: { completeness: sla.completenessPermille / 1000, periods: of('readings') },
       },
       200,
     )
