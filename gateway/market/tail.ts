@@ -9,11 +9,22 @@ export type TailEnvelope = Omit<KeptEnvelope, 'bytes' | 'hash'> & {
   readonly rows: () => Promise<readonly StoredReading[]>
 }
 
-// Of the newest so many envelopes the readings are at hand: whoever follows closely never asks the store.
+// The newest so many envelopes are at hand with their readings: whoever follows closely asks neither disk nor store.
 const keptAtHand = 512
 
 // An envelope has some fifty readings within seconds; a stranger's may have years between them.
 const pageRows = 1000
+
+/** Where the first envelope from an index on is; the envelopes ascend. */
+const firstFrom = (envelopes: readonly TailEnvelope[], index: number): number => {
+  let [low, high] = [0, envelopes.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (envelopes[middle]!.index < index) low = middle + 1
+    else high = middle
+  }
+  return low
+}
 
 const nameOf = (station: string, seq: number): string => `${station}/${seq}`
 
@@ -27,6 +38,11 @@ export const openTail = (
   const atHand = new Map<string, readonly StoredReading[]>()
   const waiting = new Set<() => void>()
   let reached = from
+  // Envelopes that are at hand: all there are from one index to another.
+  let recent: TailEnvelope[] = []
+  let recentFrom = from
+  let recentTo = from
+  let catchingUp: Promise<void> | undefined
 
   /** Readings of one envelope in a span of time that holds all of `times`. */
   const lookUp = async (
@@ -64,6 +80,33 @@ export const openTail = (
     return rows.sort((a, b) => a.place - b.place)
   }
 
+  const envelopeOf = (kept: KeptEnvelope): TailEnvelope => {
+    const { bytes: _, hash: __, ...ref } = kept
+    return { ...ref, rows: () => rowsOf(kept) }
+  }
+
+  /** Brings what is at hand up to where the store has come, once for all who ask meanwhile. */
+  const catchUp = (): Promise<void> => {
+    const read = async (): Promise<void> => {
+      const [list, to] = [recent, reached]
+      for await (const kept of evidence.read(recentTo, to)) {
+        if (!kept.withheld) list.push(envelopeOf(kept))
+        if (list.length > 2 * keptAtHand) list.splice(0, keptAtHand)
+      }
+      // Another store has begun from the start meanwhile.
+      if (list !== recent) return
+      if (list.length > keptAtHand) {
+        list.splice(0, list.length - keptAtHand)
+        recentFrom = list[0]!.index
+      }
+      recentTo = to
+    }
+    catchingUp ??= read().finally(() => {
+      catchingUp = undefined
+    })
+    return catchingUp
+  }
+
   return {
     get reached() {
       return reached
@@ -74,6 +117,11 @@ export const openTail = (
         const [{ station, seq }] = rows as [StoredReading, ...StoredReading[]]
         atHand.set(nameOf(station, seq), rows)
         if (atHand.size > keptAtHand) atHand.delete(atHand.keys().next().value!)
+      }
+      if (to < reached || reached === 0) {
+        recent = []
+        recentFrom = to
+        recentTo = to
       }
       reached = to
       for (const wake of [...waiting]) wake()
@@ -95,13 +143,16 @@ export const openTail = (
         signal.addEventListener('abort', end)
         waiting.add(wake)
       }),
-    /** Envelopes that may be handed out, from an index on, up to where the store has come. */
+    /** Envelopes that may be handed out, from an index on, up to where the store has come when this is called. */
     read: async function* (from: number): AsyncGenerator<TailEnvelope> {
-      if (from >= reached) return
-      for await (const kept of evidence.read(from, reached)) {
-        const { bytes: _, hash: __, ...ref } = kept
-        if (!kept.withheld) yield { ...ref, rows: () => rowsOf(kept) }
+      const to = reached
+      if (from >= to) return
+      while (from >= recentFrom && recentTo < to) await catchUp()
+      if (from >= recentFrom) {
+        yield* recent.slice(firstFrom(recent, from))
+        return
       }
+      for await (const kept of evidence.read(from, to)) if (!kept.withheld) yield envelopeOf(kept)
     },
   }
 }

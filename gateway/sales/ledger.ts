@@ -2,6 +2,7 @@
  * The ledger: every amount that was ever paid, held, earned or given back, as double entry in one SQLite file. Amounts
  * are micro-USD; the entries of a posting add up to zero, and so do all balances.
  */
+import { chmodSync, closeSync, openSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { atomically } from '../journal/sqlite.ts'
 import { type MicroUsd, mostMicroUsd } from './money.ts'
@@ -103,6 +104,11 @@ const busyMs = 5_000
 
 /** Opens or creates the database that sales, keys and ledger share; every commit is on disk when it returns. */
 export const openSalesDatabase = (path: string): DatabaseSync => {
+  // Before SQLite makes its own beside it, as open as this one: what webhooks are signed with is in there.
+  if (path !== ':memory:') {
+    closeSync(openSync(path, 'a', 0o600))
+    chmodSync(path, 0o600)
+  }
   const database = new DatabaseSync(path, { readBigInts: true, timeout: busyMs })
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
   const synchronous = database.prepare('PRAGMA synchronous').get()?.synchronous

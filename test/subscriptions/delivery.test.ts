@@ -1,4 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { verifySale } from '#gateway/reading/sale.ts'
 import { network } from '#test/station.ts'
@@ -416,6 +418,17 @@ describe('an account', () => {
     expect((await world.ask(`/v1/subscriptions/${id}`, buyer.key)).response.status).toBe(404)
     await world.emit(2)
     expect(receiver.posts()).toEqual([])
+  })
+
+  test('has its secrets in files that nobody else can read', async () => {
+    const world = await openHub()
+    const receiver = await startReceiver()
+    const buyer = await world.signUp(1_000n)
+    await subscribe(world, buyer.key, { kind: 'webhook', url: receiver.url })
+    const files = readdirSync(world.place.directory).filter((name) => name.startsWith('sales.sqlite'))
+    expect(files).toEqual(['sales.sqlite', 'sales.sqlite-shm', 'sales.sqlite-wal'])
+    for (const file of files)
+      expect(statSync(join(world.place.directory, file)).mode & 0o777, file).toBe(0o600)
   })
 
   test('has so many at most', async () => {

@@ -61,7 +61,7 @@ const startHub = async () => {
     expect(response.ok, `${method} ${path}: ${response.status}`).toBe(true)
     return (await response.json()) as T
   }
-  return { up, kill, ask, endFleet: () => fleet.stop('SIGTERM') }
+  return { said: () => hub!.said(), up, kill, ask, endFleet: () => fleet.stop('SIGTERM') }
 }
 
 type Row = { readonly station: string; readonly proof: { readonly seq: number; readonly place: number } }
@@ -78,7 +78,7 @@ type Receipts = {
 const nameOf = ({ station, proof }: Row): string => `${station}/${proof.seq}/${proof.place}`
 
 test('an MQTT login hears a whole hub, and only what is its own', async () => {
-  const { ask } = await startHub()
+  const { said, ask } = await startHub()
   const { login, topics, id } = await ask<Shown>('/v1/subscriptions', 'POST', { kind: 'mqtt' })
   const { broker, username, password } = login!
   const client = await mqtt.connectAsync(broker, { username, password })
@@ -95,12 +95,13 @@ test('an MQTT login hears a whole hub, and only what is its own', async () => {
   })
   expect(now.spentMicroUsd).toBeGreaterThan(100)
   expect(new Set(rows.map(nameOf)).size).toBe(rows.length)
+  expect(said()).not.toContain(password)
 })
 
 test('a hub that is killed again and again loses no event of a webhook, and charges each once', async () => {
   const seed = 20_261_126
   const random = generator(seed)
-  const { up, kill, ask, endFleet } = await startHub()
+  const { said, up, kill, ask, endFleet } = await startHub()
   const taken = new Map<string, Row>()
   let isShaky = true
   let wasLost = false
@@ -117,7 +118,7 @@ test('a hub that is killed again and again loses no event of a webhook, and char
     }
     willing(received, response)
   })
-  const { id } = await ask<Shown>('/v1/subscriptions', 'POST', {
+  const { id, secret } = await ask<Shown>('/v1/subscriptions', 'POST', {
     kind: 'webhook',
     url: receiver.url,
     batch: 20,
@@ -159,4 +160,5 @@ test('a hub that is killed again and again loses no event of a webhook, and char
     if (before === null) break
   }
   expect([rows, spent]).toEqual([now.delivered, now.spentMicroUsd])
+  expect(said()).not.toContain(secret)
 }, 240_000)

@@ -24,6 +24,12 @@ export const doors: readonly Door[] = [
   { name: 'checkout', address: '/v1/checkout', title: 'Credit by card', page: false },
   { name: 'quotes', address: '/v1/quotes', title: 'What a query costs', page: false },
   { name: 'exports', address: '/v1/exports', title: 'Whole data sets as files', page: false },
+  {
+    name: 'subscriptions',
+    address: '/v1/subscriptions',
+    title: 'Readings as they come, by webhook or MQTT',
+    page: false,
+  },
   { name: 'receipts', address: '/v1/receipts', title: 'What was bought', page: false },
   { name: 'sensorthings', address: '/sta/v1.1', title: 'OGC SensorThings', page: true },
   { name: 'mcp', address: '/mcp', title: 'Tools for language models (MCP)', page: false },

@@ -17,42 +17,49 @@ const mostAtOnce = 32
 // Clocks are set, and a retry that is due is not worth a timer of its own.
 const lookAgainMs = 1000
 
+// What comes within so long is looked at together: each look costs, and there may be thousands of subscriptions.
+const gatherMs = 100
+
 // After an error of ours, such as a store that is away.
 const recoverMs = 10_000
 
-const underWay = Number.NEGATIVE_INFINITY
-const untilMore = Number.POSITIVE_INFINITY
-
 /** Opens the courier of all active webhooks. */
 export const openCourier = ({ book, deliveries, report, nowMs }: CourierDeps) => {
-  // When each is to be called on (UTC ms), the one that waits for longest first.
-  const due = new Map<string, number>(book.active('webhook').map(({ id }) => [id, 0]))
+  // Each is in one of these: to be called on now, when there is more, or at a time (UTC ms); or a turn is under way.
+  const ready = new Set<string>(book.active('webhook').map(({ id }) => id))
+  const idle = new Set<string>()
+  const later = new Map<string, number>()
   const turns = new Map<string, Promise<void>>()
+  // Changed while a turn was under way: what the turn found out may be wrong by now.
+  const changed = new Set<string>()
   let growths = 0
+  let isGathering = false
   let called = Promise.withResolvers<void>()
   const call = (): void => {
     called.resolve()
     called = Promise.withResolvers()
   }
 
+  const isActive = (id: string): boolean => {
+    const found = book.find(id)
+    return found?.kind === 'webhook' && found.state === 'active'
+  }
+
   const visit = async (id: string, signal: AbortSignal): Promise<void> => {
     const before = growths
-    let next: number | undefined
+    let put: () => unknown = () => undefined
     try {
       const turn = await deliveries.turn(id, signal)
-      if (turn === 'again') next = 0
-      else if (turn === 'later') next = book.find(id)?.nextTryMs
-      else if (turn === 'idle') next = growths === before ? untilMore : 0
+      if (turn === 'again' || (turn === 'idle' && growths > before)) put = () => ready.add(id)
+      else if (turn === 'idle') put = () => idle.add(id)
+      else if (turn === 'later') put = () => later.set(id, book.find(id)?.nextTryMs ?? 0)
     } catch (error) {
       report(error)
-      next = nowMs() + recoverMs
+      put = () => later.set(id, nowMs() + recoverMs)
     }
     turns.delete(id)
-    // Where it was changed meanwhile, that counts.
-    if (due.get(id) === underWay) {
-      due.delete(id)
-      if (next !== undefined) due.set(id, next)
-    }
+    if (!changed.delete(id)) put()
+    else if (isActive(id)) ready.add(id)
     call()
   }
 
@@ -60,34 +67,44 @@ export const openCourier = ({ book, deliveries, report, nowMs }: CourierDeps) =>
     /** There is more to give. */
     grown: (): void => {
       growths++
-      for (const [id, dueMs] of due) if (dueMs === untilMore) due.set(id, 0)
-      call()
+      if (isGathering) return
+      isGathering = true
+      setTimeout(() => {
+        isGathering = false
+        for (const id of idle) ready.add(id)
+        idle.clear()
+        call()
+      }, gatherMs).unref()
     },
     /** A subscription is new, goes on, or is gone. */
     changed: (id: string): void => {
-      const found = book.find(id)
-      if (found?.kind === 'webhook' && found.state === 'active') due.set(id, 0)
-      else due.delete(id)
       deliveries.forget(id)
+      for (const one of [ready, idle, later]) one.delete(id)
+      if (turns.has(id)) changed.add(id)
+      else if (isActive(id)) ready.add(id)
       call()
     },
     /** Runs until the signal aborts; deliveries that are under way end with it. */
     run: async (signal: AbortSignal): Promise<void> => {
       signal.addEventListener('abort', call, { once: true })
+      const timer = setInterval(() => {
+        for (const [id, dueMs] of later) {
+          if (dueMs > nowMs()) continue
+          later.delete(id)
+          ready.add(id)
+        }
+        call()
+      }, lookAgainMs)
       while (!signal.aborted) {
         const next = called.promise
-        for (const [id, dueMs] of due) {
+        for (const id of ready) {
           if (turns.size >= mostAtOnce) break
-          if (dueMs > nowMs() || turns.has(id)) continue
-          // To the end of the line: whoever has much to get does not keep the others waiting.
-          due.delete(id)
-          due.set(id, underWay)
+          ready.delete(id)
           turns.set(id, visit(id, signal))
         }
-        const timer = setTimeout(call, lookAgainMs)
         await next
-        clearTimeout(timer)
       }
+      clearInterval(timer)
       await Promise.all(turns.values())
     },
   }
