@@ -100,6 +100,7 @@ test('whoever follows closely is told from memory, whoever comes late from disk 
   expect(read()).toBe(2000)
   const all = await seqs(0)
   expect([heard, read()]).toEqual([all, 4000])
+  expect(await seqs(kept[0]!.index)).toEqual(all)
   // The newest are at hand with their readings; the oldest are looked up.
   const [late] = await Array.fromAsync(tail.read(end - 10))
   const near = await late!.rows()

@@ -44,9 +44,10 @@ export const maySubscribe = (who: Identity, filter: string, { network, openReadi
   return filter === hubTopic(network) || filter.startsWith(topicsOf(network, who.station).base)
 }
 
-/** What of a topic's kind a client may publish; undefined for nothing. */
+/** What a client may publish under a topic; undefined for nothing. */
 export const mayPublish = (who: Identity, topic: string): 'up' | 'status' | undefined => {
-  const parsed = who.kind === 'station' ? parseTopic(topic) : undefined
-  if (parsed === undefined || who.kind !== 'station' || parsed.station !== who.station) return undefined
+  if (who.kind !== 'station') return undefined
+  const parsed = parseTopic(topic)
+  if (parsed?.station !== who.station) return undefined
   return parsed.channel === 'up' || parsed.channel === 'status' ? parsed.channel : undefined
 }

@@ -137,6 +137,17 @@ describe('a webhook', () => {
     expect(other.posts()).toEqual([])
   })
 
+  test('gets an envelope of many readings in as many messages as it takes, each reading once', async () => {
+    const world = await openHub()
+    const receiver = await startReceiver()
+    const buyer = await world.signUp(1_000_000n)
+    const { id } = await subscribe(world, buyer.key, { kind: 'webhook', url: receiver.url, batch: 2 })
+    await world.emitTogether(5)
+    await untilShown(world, buyer.key, id, { delivered: 5 })
+    const places = receiver.posts().map((post) => eventsIn(post).map((event) => event.id.split('-')[1]))
+    expect(places).toEqual([['0', '1'], ['2', '3'], ['4']])
+  })
+
   test('of the owner of a station costs nothing', async () => {
     const world = await openHub()
     const receiver = await startReceiver()

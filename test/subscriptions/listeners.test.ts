@@ -115,7 +115,6 @@ test('a key that is revoked, and an end, disconnect it', async () => {
   const told = await subscribe(world, second.key, { kind: 'mqtt' })
   const listener = await connect(told)
   await world.ask(`/v1/keys/${second.id}`, buyer.key, 'DELETE')
-  await world.emit(1)
   await listener.gone
   expect(listener.heard).toEqual([])
   await untilShown(world, buyer.key, told.id, { state: 'paused', reason: 'key' })

@@ -1,7 +1,7 @@
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
 import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
-import { matches } from '#gateway/ingest/rights.ts'
+import { matches, mayHear } from '#gateway/ingest/rights.ts'
 import { stationId } from '#gateway/reading/key.ts'
 import { signToken } from '#gateway/reading/token.ts'
 import { buyerBase, buyerTopic, hubTopic, topicsOf } from '#gateway/reading/topics.ts'
@@ -154,6 +154,14 @@ test('a login publishes nothing, and is cut off when it tries; its will is dropp
   expect([listener.heard.length, reader.heard]).toEqual([1, []])
 })
 
+test('a station publishes under its own id alone', async () => {
+  const world = await openBroker()
+  const { client, gone } = await world.stationClient()
+  client.publish(topicsOf(network, station).up, 'of another', { qos: 1 })
+  await gone
+  expect(world.envelopes).toEqual([])
+})
+
 test('what is sold is heard by no station but the one that said it, and by nobody without a login', async () => {
   const world = await openBroker()
   const { client, heard, id } = await world.stationClient()
@@ -214,6 +222,46 @@ test('a login has one connection, under a name of its own, and nothing waits for
   await settled(world, second, topic)
   expect(second.heard).toEqual([`${topic} the last`])
   expect(reader.client.connected).toBe(true)
+})
+
+test('what nobody may hear is not forwarded to them, whatever they have subscribed to', () => {
+  const anybody = { kind: 'anybody' } as const
+  const itself = { kind: 'station', station } as const
+  const other = { kind: 'station', station: 'b'.repeat(32) } as const
+  const buyer = { kind: 'buyer', login } as const
+  const topics = topicsOf(network, station)
+  const hears = (who: Parameters<typeof mayHear>[0], openReadings: boolean) =>
+    [
+      topics.reading('garden'),
+      topics.status,
+      topics.receipt,
+      topics.up,
+      hubTopic(network),
+      topic,
+      '$SYS/x/new',
+      'homeassistant/x',
+    ]
+      .map((one) => (mayHear(who, one, { network, openReadings }) ? 'y' : '-'))
+      .join('')
+  expect(hears(anybody, true)).toBe('yy--y--y')
+  expect(hears(other, true)).toBe('yy--y--y')
+  expect(hears(other, false)).toBe('-y--y--y')
+  expect(hears(itself, false)).toBe('yyy-y--y')
+  expect(hears(buyer, true)).toBe('-----y--')
+  expect(hears({ ...buyer, login: 'sub_ffffffffffffffff' }, true)).toBe('--------')
+})
+
+test('a login that is dismissed gets what was handed to it before', async () => {
+  const world = await openBroker()
+  const { logins } = world.broker
+  const { client, heard, gone } = await world.buyer()
+  await client.subscribeAsync(`${buyerBase(network, login)}#`, { qos: 1 })
+  const handed = Array.from({ length: 300 }, (_, n) => logins!.hand(login, topic, `${n}`))
+  await handed[0]
+  await handed.at(-1)
+  logins!.dismiss(login)
+  await gone
+  expect(heard).toHaveLength(300)
 })
 
 test('a login that is dismissed is disconnected', async () => {

@@ -169,7 +169,29 @@ export const openHub = async (place = newPlace(), over: HubOver = {}) => {
     await until('stored', 10, async () => ((await store.cursor()) === evidence.committed ? true : undefined))
   }
 
-  return { place, clock, stations, desk, till, evidence, store, api, ask, signUp, emit, reported, close }
+  /** One envelope with several readings, a second apart. */
+  const emitTogether = async (count: number, station = stations[0]!.id) => {
+    const readings = Array.from({ length: count }, (_, at) => aReading(clock.nowMs + at * 1000))
+    clock.nowMs += count * 1000
+    await ingest.offer({ network, station, bytes: place.sign(station, readings), receivedMs: clock.nowMs })
+  }
+
+  return {
+    emitTogether,
+    place,
+    clock,
+    stations,
+    desk,
+    till,
+    evidence,
+    store,
+    api,
+    ask,
+    signUp,
+    emit,
+    reported,
+    close,
+  }
 }
 
 export type HubWorld = Awaited<ReturnType<typeof openHub>>
