@@ -97,6 +97,8 @@ test.each([
   ['.*', ['', 'anything'], []],
   ['^.*$', ['', 'anything'], []],
   ['^s.*', ['s', 'sds'], ['as']],
+  ['^s.*$', ['s', 'sds'], ['as']],
+  ['^.*s$', ['s', 'as'], ['sa']],
   ['', ['', 'anything'], []],
   ['^(?:a\\-b|c\\.d)$', ['a-b', 'c.d'], ['cxd', 'a\\-b']],
 ])('/%s/ is matched as a regular expression would', (pattern, yes, no) => {
@@ -277,7 +279,11 @@ test('length, words and statements are bounded', () => {
   expect(refused(`${all}${' '.repeat(maxQueryLength)}`)).toContain(`at most ${maxQueryLength} characters`)
   expect(refused(`SELECT ${'co2,'.repeat(300)}co2 FROM readings`)).toContain('more than 256 columns')
   expect(refused('(a'.repeat(maxTokens))).toContain(`at most ${maxTokens} words and signs`)
-  expect(refused(`${all} AND station =~ /^(${'a|'.repeat(2000)}b)$/`)).toContain('is not answered')
+  expect(refused(`${all} AND station =~ /^(${'a|'.repeat(1000)}b)$/`)).toContain('at most 1000 whole words')
+  expect(refused(`${all} AND station =~ /^(${'a|'.repeat(8)}b)/`)).toContain('8 parts of words')
+  expect(parse(`${all} AND station =~ /^(${'a|'.repeat(999)}b)$/`).ok).toBe(true)
+  expect(refused(`${all}${" AND sensor = 'a'".repeat(64)}`)).toContain('more than 64 conditions')
+  expect(parse(`${all}${" AND sensor = 'a'".repeat(63)}`).ok).toBe(true)
 })
 
 const pieces = [

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { StoredReading } from '#gateway/store/store.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, type World } from '#test/market-world.ts'
@@ -213,7 +214,13 @@ test('last looks behind a newest reading without the value, and first and last k
       { quantity: 2, scaled: 4400 },
     ],
   }
-  await using other = await openWorld({}, [...anHour(), missing])
+  const elsewhere: StoredReading = {
+    ...missing,
+    station: stationB,
+    sensor: 'cellar',
+    values: [{ quantity: 2, scaled: 5000 }],
+  }
+  await using other = await openWorld({}, [...anHour(), missing, elsewhere])
   const ask = async (q: string) => {
     const response = await other.api.request(
       `/influx/query?${new URLSearchParams({ db: 'groundtruth', epoch: 'ms', q })}`,
@@ -244,12 +251,19 @@ test('what one answer may hold is bounded', async () => {
   const year = nowMs - 365 * 86_400_000
   expect(
     await fails(`SELECT mean(temperature) FROM readings WHERE time >= ${year}ms GROUP BY time(1m)`),
-  ).toBe(
-    'this span has more than 20000 intervals of 1m; take time() of at least 1577s, or move the start (WHERE time >= ...) nearer to the end',
+  ).toBe('this span has more than 20000 intervals: take a longer one in time(), or a shorter span')
+  // An offset is answered by intervals that fit into both.
+  expect(
+    await fails(`SELECT mean(temperature) FROM readings WHERE time >= ${year}ms GROUP BY time(1h, 1s)`),
+  ).toContain(
+    'this span has more than 20000 intervals of 1s; take time() of at least 1577s, or move the start (WHERE time >= ...) nearer to the end',
   )
   expect(await fails(`SELECT temperature FROM readings WHERE time >= ${year - 2 * 86_400_000}ms`)).toContain(
     'may span at most 366d',
   )
+  expect(
+    await fails(`SELECT last(temperature) FROM readings WHERE time >= ${startMs}ms GROUP BY time(1ms)`),
+  ).toBe('this span has more than 20000 intervals: take a longer one in time(), or a shorter span')
   expect(await fails('SELECT temperature FROM readings')).toBe('say from when on: WHERE time >= now() - 1h')
   const columns = Array.from({ length: 30 }, (_, at) => `mean(temperature) AS a${at}`).join(', ')
   expect(
@@ -257,6 +271,55 @@ test('what one answer may hold is bounded', async () => {
       `SELECT ${columns} FROM readings WHERE time >= ${nowMs - 15_000_000}ms GROUP BY time(1s), station`,
     ),
   ).toContain('more than 500000 values')
+})
+
+test('for the newest rows no more is read than they are', async () => {
+  let read = 0
+  const { store } = world
+  const readings: typeof store.readings = async (...asked) => {
+    const page = await store.readings(...asked)
+    read += page.length
+    return page
+  }
+  await using counted = await openWorld({ store: { ...store, readings } })
+  const cost = async (q: string) => {
+    read = 0
+    const response = await counted.api.request(
+      `/influx/query?${new URLSearchParams({ db: 'groundtruth', q })}`,
+    )
+    const { results } = (await response.json()) as { results: Result[] }
+    return [results[0]!.series!.map(({ values }) => values.length), read]
+  }
+  const where = `WHERE station = '${stationA}' AND time >= ${startMs}ms`
+  expect(await cost(`SELECT temperature FROM readings ${where} ORDER BY time DESC LIMIT 2`)).toEqual([[2], 4])
+  expect(await cost(`SELECT temperature FROM readings ${where} LIMIT 2 OFFSET 3`)).toEqual([[2], 7])
+  expect(await cost(`SELECT last(temperature) FROM readings ${where}`)).toEqual([[1], 0])
+  expect(await cost(`SELECT mean(temperature) FROM readings ${where}`)).toEqual([[1], 0])
+  expect(await cost(`SELECT temperature FROM readings ${where}`)).toEqual([[120], 120])
+})
+
+test('many names for one value are as many values', async () => {
+  const many = Array.from({ length: 400 }, (_, second): StoredReading => {
+    const one = anHour()[0]!
+    return { ...one, timeMs: startMs + second, seq: 1000 + second }
+  })
+  await using other = await openWorld(
+    {},
+    [...Array(6).keys()].flatMap((n) => many.map((one) => ({ ...one, sensor: `s${n}` }))),
+  )
+  const ask = async (columns: number) => {
+    const names = Array.from({ length: columns }, (_, at) => `temperature AS a${at}`).join(', ')
+    const q = `SELECT ${names} FROM readings WHERE time >= ${startMs}ms`
+    const init = {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: `${new URLSearchParams({ db: 'groundtruth', q })}`,
+    }
+    const response = await other.api.request('/influx/query', init)
+    return ((await response.json()) as { results: Result[] }).results[0]!
+  }
+  expect((await ask(200)).series![0]!.values).toHaveLength(2400)
+  expect((await ask(220)).error).toContain('more than 500000 values')
 })
 
 test('database, policy and measurement are the ones there are', async () => {
@@ -297,6 +360,8 @@ test('parameters are those of InfluxDB, and one that would be ignored is refused
     send(`/influx/query?${new URLSearchParams({ db: 'groundtruth', q, params: '{"s":"roof"}', ...search })}`)
   expect((await ask({})).results[0]!.series![0]!.values).toEqual([['2026-11-21T11:00:00Z', -3.07]])
   expect((await ask({ epoch: 'ns' })).text).toContain(`[[${startMs}000000,-3.07]]`)
+  const odd = `SELECT count(temperature) FROM readings WHERE time >= ${startMs + 123}ms AND time < ${nowMs}ms`
+  expect((await ask({ q: odd, epoch: 'ns' })).text).toContain(`[[${startMs + 123}000000,178]]`)
   expect((await ask({ epoch: 'h' })).results[0]!.series![0]!.values).toEqual([[startMs / 3_600_000, -3.07]])
   expect((await ask({ pretty: 'true' })).text).toBe(
     `${JSON.stringify(JSON.parse((await ask({})).text), null, 4)}\n`,
@@ -362,6 +427,57 @@ test('every failure below /influx is told in the form that its clients show', as
   const away = await broken.api.request(`/influx/query?${new URLSearchParams({ db: 'groundtruth', q })}`)
   expect([away.status, away.headers.get('retry-after')]).toEqual([503, '5'])
   expect(((await away.json()) as { error: string }).error).toContain('does not answer')
+})
+
+test('whatever is asked is answered or refused, and never a mistake of the hub', async () => {
+  const piece = fc.constantFrom(
+    ...[
+      'mean(temperature)',
+      'last(humidity)',
+      'first(pm2_5)',
+      'count(temperature)',
+      'max(temperature)',
+      '*',
+      'temperature',
+    ],
+  )
+  const clause = fc.constantFrom(
+    ...[
+      'GROUP BY time(1m)',
+      'GROUP BY time(7m, -3m), sensor',
+      'GROUP BY *',
+      'fill(linear)',
+      'fill(0)',
+      'ORDER BY time DESC',
+      'LIMIT 3',
+      'SLIMIT 1',
+      'AND score >= 0.5',
+      "AND sensor = 'roof'",
+      'AND station =~ /^b/',
+      'tz(x)',
+      ';',
+      "OR model = 'x'",
+    ],
+  )
+  const query = fc.record({
+    columns: fc.array(piece, { minLength: 1, maxLength: 4 }),
+    from: fc.integer({ min: startMs - 600_000, max: nowMs + 600_000 }),
+    length: fc.integer({ min: -1000, max: 4_000_000 }),
+    clauses: fc.array(clause, { maxLength: 5 }),
+    epoch: fc.constantFrom('', 'ms', 'ns', 'x'),
+    db: fc.constantFrom('groundtruth', 'groundtruth', 'other'),
+  })
+  await fc.assert(
+    fc.asyncProperty(query, async ({ columns, from, length, clauses, epoch, db }) => {
+      const q = `SELECT ${columns.join(', ')} FROM readings WHERE time >= ${from}ms AND time < ${from + length}ms ${clauses.join(' ')}`
+      const { status, results } = await send(`/influx/query?${new URLSearchParams({ db, q, epoch })}`)
+      expect([200, 400]).toContain(status)
+      for (const { series = [] } of results)
+        for (const one of series) for (const row of one.values) expect(row).toHaveLength(one.columns.length)
+    }),
+    { numRuns: 500 },
+  )
+  expect(world.reported).toEqual([])
 })
 
 test('both methods are described with their parameters', async () => {

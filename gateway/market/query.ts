@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Anchors } from '../anchor/anchor.ts'
 import { quantities } from '../reading/quantity.ts'
-import type { Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
+import type { Order, Position, RollupFunction, Selection, Store, StoredReading } from '../store/store.ts'
 import type { StationsFound } from './area.ts'
 import { decodeCursor, encodeCursor, saleInCursor } from './cursor.ts'
 import { runIntervals } from './intervals.ts'
@@ -68,6 +68,8 @@ export type Plan = {
   readonly limit: number
   readonly rollup?: { readonly everyMs: number; readonly fn: RollupFunction }
   readonly after?: Position
+  /** Of single readings; oldest first where nothing is said. */
+  readonly order?: Order
   readonly closed: boolean
   /** Readings scored below this (0..1) are left out. */
   readonly minScore?: number
@@ -233,7 +235,7 @@ const runReadings = async (plan: Plan, { store, anchors }: Sources): Promise<Ans
   // One reading beyond the limit tells whether there is a next page.
   while (read <= limit) {
     const asked = Math.min(storePage, limit + 1 - read)
-    const page = await store.readings(selection, asked, after)
+    const page = await store.readings(selection, asked, after, plan.order)
     for (const reading of page) {
       if (read++ === limit) {
         more = true

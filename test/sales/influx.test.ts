@@ -197,6 +197,11 @@ test('an Idempotency-Key goes before what the door makes of a panel', async () =
   const again = await buyer.ask(address(panel()), headers)
   expect(await again.text()).toBe(await first.text())
   expect(again.headers.get('receipt-id')).toBe(first.headers.get('receipt-id'))
+  const moving = 'SELECT mean(temperature) FROM readings WHERE time >= now() - 1h GROUP BY time(1m)'
+  const mine = { 'idempotency-key': 'another-one' }
+  const once = await (await buyer.ask(address(moving), mine)).text()
+  shop.clock.nowMs += 120_000
+  expect(await (await buyer.ask(address(moving), mine)).text()).toBe(once)
   const other = await buyer.ask(address(panel().replace('mean(', 'max(')), headers)
   expect(other.status).toBe(409)
   expect(((await other.json()) as { error: string }).error).toContain('Idempotency-Key')
@@ -301,6 +306,11 @@ test('several statements are one purchase; of one that fails and those behind it
   const shop = await openShop()
   const buyer = await shop.signUp(1_000_000n)
   const value = `SELECT last(temperature) FROM readings WHERE ${ofB} AND time > now() - 10m`
+  const same = await buyer.ask(
+    address(value.replace('last(temperature)', 'last(temperature) AS a, last(temperature)')),
+  )
+  expect(await same.text()).toContain('"columns":["time","a","last"]')
+  expect(same.headers.get('price')).toBe('110')
   const two = await buyer.ask(address(`${value}; ${value} GROUP BY station; SHOW DATABASES`))
   expect(two.headers.get('price')).toBe('120')
   const failing = await buyer.ask(address(`${value}; SELECT temperature FROM readings; ${value}`))
@@ -339,6 +349,7 @@ test('only rows that are given are paid, and the proof of them holds no others',
   })
   // A box around the first row of each would hold more of both.
   expect(await buy(`${all} GROUP BY station LIMIT 1`)).toMatchObject({ scope: null })
+  expect(await buy(`${all} AND ${ofB}; ${all} AND ${ofB} LIMIT 1`)).toMatchObject({ scope: null })
   expect(await buy(panel(fromMs + 60_000, nowMs - 60_000))).toMatchObject({
     scope: { stations: [stationB], fromMs: fromMs + 60_000, toMs: nowMs - 60_000 },
   })

@@ -89,6 +89,24 @@ test('a hundred of one payment at once are one transaction and one sale', async 
   shop.expectSound()
 })
 
+test('a query in InfluxQL is paid on the spot too, and told with its price before', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const q = `SELECT temperature FROM readings WHERE station = '${stationB}' AND time >= ${nowMs - 3_600_000}ms`
+  const query = `/influx/query?${new URLSearchParams({ db: 'groundtruth', q })}`
+  const asked = await shop.ask(query)
+  expect(asked.status).toBe(402)
+  expect(asked.headers.get('payment-required')).not.toBeNull()
+  expect(await asked.json()).toMatchObject({
+    error: expect.stringMatching(/this costs 0\.000470 USD.*POST \S+\/v1\/topup \(x402\)/),
+  })
+  const bought = await shop.buyer(wallet).buy(query)
+  expect(bought.status).toBe(200)
+  expect(await bought.text()).toContain('-3.07')
+  expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+  shop.expectSound()
+})
+
 test('payments of twenty wallets at once all land, with one key that settles', async () => {
   // A machine that does other things too checks twenty payments slowly.
   const shop = await openShop(onChain, undefined, 20_000, 20_000)

@@ -5,11 +5,11 @@ import { fillColumn, gridOf } from './influx-fill.ts'
 import { type Asked, type OpenGroup, type OpenRow, openGather, quantityOf } from './influx-gather.ts'
 import { gatherIntervals, isPicked } from './influx-intervals.ts'
 import { gatherPicked } from './influx-picked.ts'
-import type { Group, MadeRow, Part } from './influx-rows.ts'
+import { checkCells, type Group, type MadeRow, type Part } from './influx-rows.ts'
 import { InfluxRefusal } from './influxql-token.ts'
 
-// Cells of one answer, gaps included: a hundred panels.
-const mostCells = 500_000
+// As many as the query core takes; first and last go past it.
+const mostIntervals = 20_000
 
 // Each series is searched for the time of its least or most value.
 const mostSearched = 100
@@ -39,10 +39,7 @@ const partsOf = (row: OpenRow | undefined, timeMs: number, untilMs: number): Par
 
 const check = (asked: Asked, groups: readonly OpenGroup[], gridLength: number | undefined): void => {
   const rows = groups.reduce((sum, group) => sum + (gridLength ?? group.rows.size), 0)
-  if (rows * asked.calls.length > mostCells)
-    throw new InfluxRefusal(
-      `more than ${mostCells} values: take longer intervals, a shorter time, or fewer series or columns`,
-    )
+  checkCells(rows, asked.statement.columns.length)
   if (ownTime(asked) === 'searched' && groups.length > mostSearched)
     throw new InfluxRefusal(
       `${asked.calls[0]!.fn}() alone is told with its time, for ${mostSearched} series at most: add GROUP BY time(), another function, or a condition`,
@@ -54,6 +51,10 @@ export const functionGroups = async (asked: Asked): Promise<Group[]> => {
   const { statement, calls, wanted } = asked
   const { interval, fill, descending } = statement
   const { fromMs, toMs } = wanted
+  if (interval !== undefined && (toMs - fromMs) / interval.everyMs > mostIntervals)
+    throw new InfluxRefusal(
+      `this span has more than ${mostIntervals} intervals: take a longer one in time(), or a shorter span`,
+    )
   if (interval === undefined && fill !== 'null' && fill !== 'none')
     throw new InfluxRefusal(`fill(${fill}) goes with GROUP BY time()`)
   const picked = calls.flatMap((call, at) => (isPicked(call) ? [at] : []))

@@ -1,5 +1,5 @@
 /** What a SELECT reads: pages of the query core, with its plans and its limits. */
-import type { RollupFunction, SensorSummary } from '../../store/store.ts'
+import type { Order, RollupFunction, SensorSummary } from '../../store/store.ts'
 import { maxRows } from '../parameters.ts'
 import type { Fault } from '../problem.ts'
 import { type Answer, nextPlan, type Plan, planReadings } from '../query.ts'
@@ -84,9 +84,17 @@ async function* pagesOf(plan: Plan, run: RunPlan): AsyncGenerator<Answer> {
   }
 }
 
+/** How readings are read: in which order, and how many at once where few will do. */
+type Reading = { readonly order?: Order; readonly atOnce?: number }
+
 /** Readings in order of time, of whichever sensors the plan could not tell apart too. */
-export async function* readingsOf(wanted: Wanted, run: RunPlan): AsyncGenerator<ReadingRow> {
-  for await (const answer of pagesOf(planOf(wanted), run)) if (answer.kind === 'readings') yield* answer.rows
+export async function* readingsOf(
+  wanted: Wanted,
+  run: RunPlan,
+  { order = 'ascending', atOnce = maxRows }: Reading = {},
+): AsyncGenerator<ReadingRow> {
+  const plan = { ...planOf(wanted), order, limit: Math.min(atOnce, maxRows) }
+  for await (const answer of pagesOf(plan, run)) if (answer.kind === 'readings') yield* answer.rows
 }
 
 /** Intervals in order of time; see `readingsOf`. */

@@ -5,6 +5,9 @@ import { pick } from './influx-cells.ts'
 import { type Asked, codesOf, type Gather } from './influx-gather.ts'
 import { readingsOf } from './influx-pages.ts'
 
+// A value is mostly near: nothing is missing for long.
+const searchedAtOnce = 100
+
 /** Takes a reading for these of the calls, where it has a value for them. */
 const take = ({ calls, find }: Asked, gather: Gather, reading: ReadingRow, only: readonly number[]): void => {
   const summary = find(reading.station, reading.sensor)
@@ -35,9 +38,13 @@ const gatherLast = async (asked: Asked, at: number, gather: Gather): Promise<voi
     else open.add(summary)
   }
   if (open.size === 0) return
-  for await (const reading of readingsOf({ ...wanted, sensors: [...open], everySensor: false, codes }, run)) {
+  const rest = { ...wanted, sensors: [...open], everySensor: false, codes }
+  for await (const reading of readingsOf(rest, run, { order: 'descending', atOnce: searchedAtOnce })) {
     const summary = find(reading.station, reading.sensor)
-    if (summary !== undefined && open.has(summary)) take(asked, gather, reading, [at])
+    if (summary === undefined || !open.has(summary) || (reading.values[field] ?? null) === null) continue
+    take(asked, gather, reading, [at])
+    open.delete(summary)
+    if (open.size === 0) return
   }
 }
 

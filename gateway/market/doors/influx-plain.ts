@@ -4,7 +4,7 @@ import { type Column, isTagColumn } from './influx-columns.ts'
 import type { Cell } from './influx-json.ts'
 import { fieldCode, scoreField } from './influx-names.ts'
 import { type RunPlan, readingsOf, type Wanted } from './influx-pages.ts'
-import { type Group, groupKey, type MadeRow } from './influx-rows.ts'
+import { checkCells, type Group, groupKey, type MadeRow } from './influx-rows.ts'
 import type { SensorTags } from './influx-sensors.ts'
 import type { SelectStatement } from './influxql.ts'
 
@@ -34,20 +34,23 @@ export const plainGroups = async (
   const groups = new Map<string, { readonly tags: SensorTags; readonly rows: MadeRow[] }>()
   // Series that still want rows: with none left the rest need not be read.
   const hungry = new Set(wanted.sensors.map((tags) => groupKey(tags, groupTags)))
-  const enough = limit === undefined || descending ? Number.POSITIVE_INFINITY : offset + limit
-  for await (const reading of readingsOf(wanted, run)) {
-    const tags = tagsOf(reading.station, reading.sensor)
+  const enough = limit === undefined ? Number.POSITIVE_INFINITY : offset + limit
+  const order = descending ? 'descending' : 'ascending'
+  const reading = { order, atOnce: (enough + 1) * hungry.size } as const
+  let made = 0
+  for await (const one of readingsOf(wanted, run, reading)) {
+    const tags = tagsOf(one.station, one.sensor)
     const key = tags && groupKey(tags, groupTags)
     if (tags === undefined || key === undefined || !hungry.has(key)) continue
-    const row = madeRow(reading, tags, columns)
+    const row = madeRow(one, tags, columns)
     if (row === undefined) continue
     const group = groups.get(key) ?? { tags, rows: [] }
     groups.set(key, group)
+    checkCells(++made, columns.length)
     // One more than is given tells that something was left out.
     if (group.rows.push(row) <= enough) continue
     hungry.delete(key)
     if (hungry.size === 0) break
   }
-  if (descending) for (const { rows } of groups.values()) rows.reverse()
   return [...groups.values()]
 }

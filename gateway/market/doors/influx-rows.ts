@@ -4,6 +4,7 @@ import type { Cell, Series } from './influx-json.ts'
 import { type InfluxTag, measurement } from './influx-names.ts'
 import { type SensorTags, tagsKey } from './influx-sensors.ts'
 import type { SelectStatement } from './influxql.ts'
+import { InfluxRefusal } from './influxql-token.ts'
 
 /** What a row has of one station: so many values of a time (UTC ms, until `untilMs`); `score` where it is of one reading. */
 export type Part = {
@@ -19,6 +20,17 @@ export type MadeRow = {
   readonly timeMs: number
   readonly cells: readonly Cell[]
   readonly parts: readonly Part[]
+}
+
+// Cells of one answer, gaps included: a hundred panels, and some 10 MB of text.
+const mostCells = 500_000
+
+/** Throws InfluxRefusal where so many rows and columns are more than one answer holds. */
+export const checkCells = (rows: number, columns: number): void => {
+  if (rows * columns > mostCells)
+    throw new InfluxRefusal(
+      `more than ${mostCells} values: take longer intervals, a shorter time, or fewer series or columns`,
+    )
 }
 
 /** Rows of one series, ready in their order. */

@@ -6,7 +6,7 @@ import type { Asked, Call } from './influx-gather.ts'
 import { fieldCode } from './influx-names.ts'
 import type { RunPlan, Wanted } from './influx-pages.ts'
 import { plainGroups } from './influx-plain.ts'
-import { groupKey, type Selected, selectedOf } from './influx-rows.ts'
+import { type Group, groupKey, type Selected, selectedOf } from './influx-rows.ts'
 import { meantSensors, quantitiesOf } from './influx-sensors.ts'
 import type { SelectStatement } from './influxql.ts'
 import { InfluxRefusal } from './influxql-token.ts'
@@ -39,6 +39,24 @@ const inSeries = (
   return sensors.filter((one) => left.has(groupKey(one, groupTags)))
 }
 
+/** Series of functions; one that is asked for twice is worked out, and paid, once. */
+const calledGroups = async (columns: readonly Column[], asked: Omit<Asked, 'calls'>): Promise<Group[]> => {
+  const called = new Map<string, Call>()
+  const names = columns.flatMap((column) => {
+    if (column.kind !== 'call') return []
+    const { fn, field } = column
+    called.set(`${fn} ${field}`, { fn, field })
+    return [`${fn} ${field}`]
+  })
+  const places = [...called.keys()]
+  const at = names.map((name) => places.indexOf(name))
+  const groups = await functionGroups({ ...asked, calls: [...called.values()] })
+  return groups.map(({ tags, rows }) => ({
+    tags,
+    rows: rows.map((row) => ({ ...row, cells: at.map((place) => row.cells[place]!) })),
+  }))
+}
+
 /** What a statement selects. Throws InfluxRefusal where it is not answered, StoreUnavailable where the store does not. */
 export const answerSelect = async (
   statement: SelectStatement,
@@ -58,11 +76,8 @@ export const answerSelect = async (
   const wanted: Wanted = { sensors, everySensor, codes, fromMs, toMs, minScore }
   const byName = new Map(sensors.map((one) => [`${one.station}/${one.sensor}`, one]))
   const find = (station: string, sensor: string) => byName.get(`${station}/${sensor}`)
-  const isCall = (column: Column): column is Column & Call => column.kind === 'call'
-  const calls = columns.filter(isCall)
-  const groups =
-    calls.length === 0
-      ? await plainGroups(statement, columns, wanted, find, run)
-      : await functionGroups({ statement, calls, wanted, find, run, latest })
+  const groups = columns.some(({ kind }) => kind === 'call')
+    ? await calledGroups(columns, { statement, wanted, find, run, latest })
+    : await plainGroups(statement, columns, wanted, find, run)
   return selectedOf(statement, names, groups, span, nowMs)
 }

@@ -1,8 +1,9 @@
 /** The regular expressions of InfluxQL that are answered: lists of words. They are matched here, and never run as such. */
 import { InfluxRefusal } from './influxql-token.ts'
 
-// A template variable with so many values; each may be looked for in the name of each sensor.
+// Whole words are looked up, so that a template variable can have many values; parts are looked for one by one.
 const maxWords = 1_000
+const maxParts = 8
 
 const help =
   'regular expressions are words here: /^word$/, /^(one|two)$/, /word/, /^word.*/ or /.*/, with (?i) in front where case does not matter'
@@ -50,11 +51,15 @@ export const matcherOf = (pattern: string): ((text: string) => boolean) => {
     cutStart(body.startsWith('(?:') ? '(?:' : '(')
   }
   const words = wordsOf(ignoresCase ? body.toLowerCase() : body)
-  if (words === undefined || words.length > maxWords) return refuse()
+  if (words === undefined) return refuse()
   // Outside of a group ^ would belong to the first word and $ to the last.
   if (words.length > 1 && !grouped && (anchoredStart || anchoredEnd || openStart || openEnd)) return refuse()
   const start = anchoredStart && !openStart
   const end = anchoredEnd && !openEnd
+  if (words.length > (start && end ? maxWords : maxParts))
+    throw new InfluxRefusal(
+      `a regular expression has at most ${maxWords} whole words (^ and $ around them), or ${maxParts} parts of words`,
+    )
   const exact = new Set(words)
   const matches = (text: string): boolean => {
     if (start && end) return exact.has(text)

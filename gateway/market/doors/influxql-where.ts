@@ -10,6 +10,9 @@ import { InfluxRefusal } from './influxql-token.ts'
 // Parentheses in parentheses; a query builder has two or three.
 const maxDepth = 16
 
+// Each is tried on every sensor there is; many values of one tag are a regular expression.
+const maxConditions = 64
+
 type Comparison = '=' | '!=' | '<' | '<=' | '>' | '>='
 
 type Node =
@@ -132,11 +135,15 @@ const readCondition = (reader: Reader, nowMs: number): Node => {
   )
 }
 
-const readNode = (reader: Reader, nowMs: number, depth: number): Node => {
+/** `count` is told of every comparison. */
+const readNode = (reader: Reader, nowMs: number, depth: number, count: () => void): Node => {
   const readUnit = (): Node => {
-    if (!reader.takeSign('(')) return readCondition(reader, nowMs)
+    if (!reader.takeSign('(')) {
+      count()
+      return readCondition(reader, nowMs)
+    }
     if (depth >= maxDepth) return reader.refuse(`more than ${maxDepth} parentheses in one another`)
-    const inner = readNode(reader, nowMs, depth + 1)
+    const inner = readNode(reader, nowMs, depth + 1, count)
     reader.expectSign(')')
     return inner
   }
@@ -206,7 +213,11 @@ export const readWhere = (reader: Reader, nowMs: number): Where => {
         tags.push(tagsOnly(node))
     }
   }
-  add(readNode(reader, nowMs, 0))
+  let conditions = 0
+  const count = (): void => {
+    if (++conditions > maxConditions) reader.refuse(`more than ${maxConditions} conditions`)
+  }
+  add(readNode(reader, nowMs, 0, count))
   return {
     fromMs: fromMs === -Infinity ? undefined : fromMs,
     toMs: toMs === Infinity ? undefined : toMs,
