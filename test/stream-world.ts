@@ -218,14 +218,14 @@ export const openStreamWorld = async (options: StreamWorldOptions = {}) => {
   const { till } = selling ?? {}
   let minute = 0
   /** Sends envelopes of a station, with a minute of readings each. */
-  const emit = async (envelopes: number, of = 0, readings = 3): Promise<void> => {
+  const emit = async (envelopes: number, of = 0, readings = 3, temperature?: number): Promise<void> => {
     const { station, next } = chains[of]!
     for (let n = 0; n < envelopes; n++, minute++) {
       const bytes = next(
         Array.from({ length: readings }, (_, at) =>
           aReading(
             clock.nowMs - 100_000 + at * Math.floor(60_000 / readings) + minute,
-            20 + (minute % 7) / 10,
+            temperature ?? 20 + (minute % 7) / 10,
           ),
         ),
       )

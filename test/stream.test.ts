@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import type { ReadingRow } from '#gateway/market/row.ts'
 import { listenSlowly, openStreamWorld, startMs } from './stream-world.ts'
 import { until } from './until.ts'
 
@@ -56,6 +57,23 @@ test('only what is asked for is heard: station, sensor, quantity, quality', asyn
   ).toBe(true)
   expect(streams.map((stream) => stream.readings().length)).toEqual([3, 12, 0, 12, 0])
   expect(JSON.stringify(streams.map((stream) => stream.text()))).not.toContain('gnss')
+})
+
+test('readings below the quality asked for are left out', async () => {
+  const { listen, emit, clock } = await openStreamWorld()
+  const streams = [await listen(), await listen('?min_quality=0.9')]
+  await emit(1)
+  clock.nowMs += 60_000
+  // Suddenly it is hot.
+  await emit(1, 0, 1, 60)
+  clock.nowMs += 60_000
+  await emit(1)
+  const all = (await streams[0]!.until('reading', 7)).map(({ id, data }) => ({ id, row: data as ReadingRow }))
+  const good = all.filter(({ row }) => row.quality.score >= 0.9)
+  expect(good.length).toBeLessThan(7)
+  expect((await streams[1]!.until('reading', good.length)).map(({ id }) => id)).toEqual(
+    good.map(({ id }) => id),
+  )
 })
 
 test('a stream goes on behind any event of it: nothing is lost and nothing comes twice', async () => {

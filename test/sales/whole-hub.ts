@@ -1,28 +1,37 @@
 /** A whole hub that sells, as a program, with a simulated station in front of it and a buyer that has a dollar. */
 import { onTestFinished } from 'vitest'
 import { checkedFetch } from '#test/answers.ts'
-import { start } from '#test/kill/process.ts'
+import { type Running, start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 import { until } from '#test/until.ts'
 
-/** The address of its API, the buyer's key, and what the hub has said so far; `settings` go over those it has here. */
+export type SellingHub = {
+  /** The address of its API. */
+  readonly http: string
+  /** The buyer's key. */
+  readonly key: string
+  /** What the hub has said so far. */
+  readonly said: () => string
+  /** Ends the hub and starts it again, where it was and on what it had. */
+  readonly restart: (signal: NodeJS.Signals) => Promise<void>
+  /** Ends the station. */
+  readonly stopStation: () => Promise<void>
+}
+
+/** Starts both; `settings` go over those that the hub has here. */
 export const startSellingHub = async (
   settings: Readonly<Record<string, string>> = {},
-): Promise<{
-  readonly http: string
-  readonly key: string
-  readonly said: () => string
-}> => {
-  const hub = start(
-    ['hub', '--http-port', '0', '--mqtt-port', '0', '--rpc-port', '0', '--data', temporaryDirectory()],
-    {
+): Promise<SellingHub> => {
+  const data = temporaryDirectory()
+  const startHub = (http: string, mqtt: string): Running =>
+    start(['hub', '--http-port', http, '--mqtt-port', mqtt, '--rpc-port', '0', '--data', data], {
       GROUNDTRUTH_HUB__MARKET__SELL: 'true',
       GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
       GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
       GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
       ...settings,
-    },
-  )
+    })
+  let hub = startHub('0', '0')
   onTestFinished(async () => void (await hub.stop('SIGKILL')))
   const find = (pattern: RegExp) => until(`${pattern}`, 60, async () => pattern.exec(hub.said())?.[1])
   const http = await find(/(http:\/\/127\.0\.0\.1:\d+)/)
@@ -31,7 +40,7 @@ export const startSellingHub = async (
   onTestFinished(() => {
     globalThis.fetch = fetch
   })
-  const broker = await find(/(mqtt:\/\/\S+:\d+)/)
+  const broker = await find(/(mqtt:\/\/[^\s"]+:\d+)/)
   const fleet = start(
     ['sim', '--stations', '1', '--interval', '0.2', '--broker', broker, '--data', temporaryDirectory()],
     { GROUNDTRUTH_EDGE__ENVELOPE__MAXAGES: '0.5' },
@@ -43,5 +52,15 @@ export const startSellingHub = async (
     body: '{}',
   })
   const { key } = (await signUp.json()) as { key: string }
-  return { http, key, said: hub.said }
+  return {
+    http,
+    key,
+    said: () => hub.said(),
+    restart: async (signal) => {
+      await hub.stop(signal)
+      hub = startHub(new URL(http).port, new URL(broker).port)
+      await find(/(http:\/\/127\.0\.0\.1:\d+)/)
+    },
+    stopStation: async () => void (await fleet.stop('SIGTERM')),
+  }
 }
