@@ -91,8 +91,10 @@ export const openSales = (options: SalesOptions): Sales => {
     jobs,
     sla: slaBook,
     served: (sale, much) => {
-      if (much === 'nothing') refunds.refund(sale, 'nothing of it was taken')
-      else table.note(sale.id, much === 'all' ? 'delivered' : 'partial')
+      if (much !== 'nothing') return table.note(sale.id, much === 'all' ? 'delivered' : 'partial')
+      // Of what is given again something was taken before.
+      if (table.find(sale.id, sale.customer)?.state === 'open')
+        refunds.refund(sale, 'nothing of it was taken')
     },
     paid: (customer, sale, query) => {
       const found = table.find(sale, customer)

@@ -112,6 +112,25 @@ test('a retry with the same Idempotency-Key gives the same bytes for nothing, an
   expect(buyer.credit()).toBeLessThan(left)
 })
 
+test('what was taken once is not paid back when it is asked for again and left', async () => {
+  const { signUp, expectSound } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const once = { 'idempotency-key': 'order-12345' }
+  await (await buyer.ask(hour, once)).text()
+  const left = buyer.credit()
+  const again = await buyer.ask(hour, once)
+  await again.body!.cancel()
+  expect(buyer.credit()).toBe(left)
+  const part = await buyer.ask(`${hour}&limit=50`)
+  const reader = part.body!.getReader()
+  await reader.read()
+  await reader.cancel()
+  const rest = buyer.credit()
+  await (await buyer.ask(`${hour}&limit=50`)).body!.cancel()
+  expect(buyer.credit()).toBe(rest)
+  expectSound()
+})
+
 test('a hundred of the same order at once are one sale', async () => {
   const { signUp, expectSound } = await openShop()
   const buyer = await signUp(1_000_000n)
