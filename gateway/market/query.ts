@@ -75,6 +75,8 @@ export type Plan = {
   readonly minScore?: number
   /** The sale that pays for this page and those after it. */
   readonly sale?: string
+  /** The span that was asked for, where less of it is read. */
+  readonly span?: { readonly fromMs: number; readonly toMs: number }
   /** What was asked, as one string: the same for the same request at any time. */
   readonly text: string
   /** What was asked and the stations it was found to mean: cursors, offers and receipts are bound to it. */
@@ -181,6 +183,13 @@ export const planReadings = (
 export const queryText = ({ bound, selection: { fromMs, toMs } }: Plan): string =>
   `readings ${bound} ${fromMs} ${toMs}`
 
+/** The same of what there was at a time (UTC ms): what came after a sale is not paid by it. */
+export const planUntil = (plan: Plan, timeMs: number): Plan => {
+  const { fromMs, toMs } = plan.selection
+  const until = Math.max(fromMs + 1, Math.min(toMs, timeMs))
+  return { ...plan, selection: { ...plan.selection, toMs: until }, span: { fromMs, toMs } }
+}
+
 type Spanned = { readonly fromMs: number; readonly toMs: number; readonly next: string | null }
 
 /** Rows, and a cursor where there are more. `quantities` are the codes that the rows may hold. */
@@ -214,7 +223,7 @@ const wantedCodes = (selection: Pick<Selection, 'quantities'>): ReadonlySet<numb
   selection.quantities === undefined ? undefined : new Set(selection.quantities)
 
 const spanOf = (plan: Plan, last: Position | undefined): Spanned => {
-  const { fromMs, toMs } = plan.selection
+  const { fromMs, toMs } = plan.span ?? plan.selection
   const { sale } = plan
   const next =
     last === undefined

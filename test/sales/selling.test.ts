@@ -131,6 +131,35 @@ test('what was taken once is not paid back when it is asked for again and left',
   expectSound()
 })
 
+test('later pages are of what there was when it was bought: what came since is not paid by it', async () => {
+  const { signUp, clock, world } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const query = `/v1/readings?station=${stationB}&from=${nowMs - 3_600_000}&to=${nowMs + 86_400_000}`
+  type Page = { readings: { time: string }[]; next: string | null; to: string }
+  const first = (await (await buyer.ask(`${query}&limit=50`)).json()) as Page
+  const left = buyer.credit()
+  clock.nowMs += 3_600_000
+  await world.store.write(
+    Array.from({ length: 40 }, (_, at) => ({
+      ...anHour()[1]!,
+      score: 1,
+      seq: 5000 + at,
+      timeMs: nowMs + 60_000 + at * 1000,
+    })),
+  )
+  const times: string[] = []
+  for (let next = first.next; next !== null; ) {
+    const response = await buyer.ask(`${query}&limit=4&cursor=${next}`)
+    const page = (await response.json()) as Page
+    expect([response.headers.get('price'), page.to]).toEqual(['0', first.to])
+    times.push(...page.readings.map(({ time }) => time))
+    next = page.next
+  }
+  expect(times).toHaveLength(10)
+  expect(times.every((time) => Date.parse(time) < nowMs)).toBe(true)
+  expect(buyer.credit()).toBe(left)
+})
+
 test('a hundred of the same order at once are one sale', async () => {
   const { signUp, expectSound } = await openShop()
   const buyer = await signUp(1_000_000n)

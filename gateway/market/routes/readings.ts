@@ -26,7 +26,16 @@ import { maxRows, publicQuantities, queryOf } from '../parameters.ts'
 import { whereOf } from '../place.ts'
 import { pricedRow } from '../priced.ts'
 import { orProblem } from '../problem.ts'
-import { type Answer, latestQuery, planReadings, queryText, readingsQuery, run, runLatest } from '../query.ts'
+import {
+  type Answer,
+  latestQuery,
+  planReadings,
+  planUntil,
+  queryText,
+  readingsQuery,
+  run,
+  runLatest,
+} from '../query.ts'
 import { type RunPriced, runPricedWith } from '../run-priced.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
 import { newestScope, scopeOf } from '../scope.ts'
@@ -164,7 +173,14 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`
     const paidBy = plan.sale === undefined ? {} : { sale: plan.sale }
     return till.serve(c, asked, { query: queryText(plan), ...paidBy }, async (sale, own) => {
-      const { answer, ...priced } = await runPriced({ ...plan, sale }, own, till)
+      const key = till.keyOf(c)
+      const paid = sale === plan.sale && key !== undefined ? till.sales.sale(key.customer, sale) : undefined
+      const page = { ...plan, sale }
+      const { answer, ...priced } = await runPriced(
+        paid === undefined ? page : planUntil(page, paid.timeMs),
+        own,
+        till,
+      )
       const { pieces, tag } = await rendered(c, format, answer, selection, closed)
       return {
         ...priced,
