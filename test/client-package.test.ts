@@ -36,6 +36,18 @@ export const buyAndVerify = async (url: string, key: string, rpc: string): Promi
   const forged = await hub.verify(damaged)
   const wrong = await hub.receipt('0'.repeat(32)).catch((error: unknown) => error instanceof HubProblem && error.slug)
   const { leftMicroUsd } = await hub.budget()
+  const booked = leftMicroUsd === 1_000_000n - hub.spentMicroUsd
+  const file = await hub.export({ ...query, every: '1m' }, 'csv')
+  let exported = 0
+  for await (const part of file.parts()) exported += part.length
+  const heard: string[] = []
+  for (const after of [undefined, 'last']) {
+    const behind = after === undefined ? {} : { after: heard[0]! }
+    for await (const { id } of hub.stream({ station: stations[0]! }, behind)) {
+      heard.push(id)
+      break
+    }
+  }
   return JSON.stringify({
     stations: stations.length,
     refused,
@@ -43,7 +55,9 @@ export const buyAndVerify = async (url: string, key: string, rpc: string): Promi
     rows: rows.length,
     quoted: quote.rows,
     paid: bought.priceMicroUsd === quote.priceMicroUsd && bought.receipt?.rows === rows.length,
-    booked: leftMicroUsd === 1_000_000n - hub.spentMicroUsd,
+    booked,
+    exported: exported === file.bytes && exported > 0,
+    heard: new Set(heard).size,
     counted: counts.length > 0,
     proven: proof.ok && proof.report.readings.length > 0,
     answer: proof.pages.map(({ state }) => state),
@@ -61,6 +75,8 @@ const expectBought = (said: Record<string, unknown>): void => {
     unspent: true,
     paid: true,
     booked: true,
+    exported: true,
+    heard: 2,
     counted: true,
     proven: true,
     onChain: expect.any(Number),
@@ -118,6 +134,15 @@ test.skipIf(chromiumPath === undefined)(
     const { script, inputs } = await bundleForBrowser(join(directory, 'page.ts'))
     expect(inputs.some((path) => path.includes('@groundtruth/client/dist/client/client.js'))).toBe(true)
     expect(inputs.filter((path) => path.startsWith('node:') || path.includes('.node.'))).toEqual([])
+    const packages = inputs.map((path) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? 'own')
+    expect([...new Set(packages)].sort()).toEqual([
+      '@groundtruth/client',
+      '@noble/ed25519',
+      '@noble/hashes',
+      'cbor-x',
+      'own',
+    ])
+    expect(script.length).toBeLessThan(200 * 1024)
     console.log(`the client in a browser: ${Math.round(script.length / 1024)} KiB minified`)
     // Stands for a node that pages may ask, as public ones are.
     await using page = await openPage(script, async (_, body) => {

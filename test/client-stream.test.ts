@@ -104,21 +104,49 @@ test('a stream that breaks goes on behind the last reading: none is missed, none
   expect(behind).toEqual([taken[5]])
 })
 
+test('what comes between the start of a stream and its first reading is not missed where it breaks there', async () => {
+  const world = await openStreamWorld()
+  let cuts = 1
+  const { hub, opened } = clientOf(world, undefined, (answer) =>
+    rewritten(answer, (text, end) => {
+      if (cuts-- > 0) end()
+      return text
+    }),
+  )
+  const taking = take(hub.stream(), 3)
+  await until('the stream', 10, async () => (cuts <= 0 ? true : undefined))
+  await world.emit(1)
+  const readings = (await taking).map(({ reading }) => reading)
+  expect(readings.map(({ proof }) => [proof.seq, proof.place])).toEqual([
+    [1, 0],
+    [1, 1],
+    [1, 2],
+  ])
+  expect(opened().map(({ headers }) => headers.get('last-event-id'))).toEqual([null, '0'])
+})
+
 test('each account is told with its receipt, checked against the readings that came, and counts as spent', async () => {
   const world = await openStreamWorld({ sell: true, silenceMs: 50 })
   const buyer = world.signUp(100_000n)
   const { hub } = clientOf(world, buyer.headers.authorization)
   const accounts: StreamAccount[] = []
   await world.emit(2)
-  const taking = take(hub.stream({}, { after: '0-0', onAccount: (account) => accounts.push(account) }), 7)
-  await until('six readings to be sent', 10, async () => (buyer.credit() < 100_000n ? true : undefined))
-  world.clock.nowMs += 60_000
-  await until('an account', 10, async () => accounts[0])
+  const taking = take(hub.stream({}, { after: '0-0', onAccount: (account) => accounts.push(account) }), 13)
+  for (const count of [1, 2]) {
+    const had = buyer.credit()
+    if (count > 1) await world.emit(2)
+    await until('readings to be sent', 10, async () =>
+      buyer.credit() < had || count === 1 ? true : undefined,
+    )
+    await until('an account', 10, async () => {
+      world.clock.nowMs += 60_000
+      return accounts[count - 1]
+    })
+  }
   await world.emit(1)
   await taking
-  const [first] = accounts
-  expect(first!.receipt).toMatchObject({ id: first!.receiptId, rows: first!.rows })
-  expect(first!.priceMicroUsd).toBeGreaterThan(0n)
+  expect(accounts.length).toBeGreaterThan(1)
+  for (const { receipt, receiptId, rows } of accounts) expect(receipt).toMatchObject({ id: receiptId, rows })
   expect(hub.spentMicroUsd).toBe(accounts.reduce((sum, { priceMicroUsd }) => sum + priceMicroUsd, 0n))
 })
 

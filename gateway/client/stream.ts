@@ -133,7 +133,6 @@ export async function* streamOf(
           if (segment.length > longestSegment)
             throw new HubDistrusted('the hub sends more readings than it accounts for')
           segment.texts.push(data)
-          after = id
           yield { id, reading }
         }
         if (id !== '') after = id
