@@ -15,6 +15,7 @@ const count = (description: string): Described => ({ description, schema: { type
 
 /** Every header by its name. */
 const known = {
+  Age: count('Seconds since this was sold, where it is given again'),
   Allow: text('Methods that work here'),
   'Anchored-Until': {
     description: 'Time (RFC 3339) until which anchored evidence reaches',
@@ -42,6 +43,7 @@ const known = {
     schema: { type: 'number', minimum: 0, maximum: 1 },
   },
   'WWW-Authenticate': text('How a key is sent'),
+  'X-Influxdb-Version': text('Version of InfluxDB whose language may be spoken, and of this hub'),
 } as const satisfies Record<string, Described>
 
 export type HeaderName = keyof typeof known

@@ -148,6 +148,20 @@ test('a panel that looks again is given the same for nothing until its newest in
   shop.expectSound()
 })
 
+test('a span that is over is not answered with what was given of one that goes on', async () => {
+  const shop = await openShop()
+  const buyer = await shop.signUp(1_000_000n)
+  const rows = async (from: number, to: number) => {
+    const response = await buyer.ask(address(panel(from, to).replace('10m', '1h')))
+    const body = (await response.json()) as Body
+    return body.results[0]!.series![0]!.values.length
+  }
+  shop.clock.nowMs += 1000
+  expect(await rows(fromMs, shop.clock.nowMs)).toBe(2)
+  expect(await rows(fromMs, nowMs)).toBe(1)
+  expect(await rows(fromMs + 500, shop.clock.nowMs + 500)).toBe(2)
+})
+
 test('what is over is paid once an hour; the newest is paid each time', async () => {
   const shop = await openShop()
   const buyer = await shop.signUp(1_000_000n)

@@ -89,8 +89,8 @@ export const answerInflux = async (
 const mostSameMs = 3_600_000
 
 /** How a statement is the same as another one: everything but its times, and these as they are asked for here. */
-const textOf = ({ where, ...rest }: SelectStatement, span: readonly [number, number]): string =>
-  JSON.stringify([rest, where.tags ?? null, where.minScore ?? null, span])
+const textOf = ({ where, ...rest }: SelectStatement, ...span: readonly (number | string)[]): string =>
+  JSON.stringify([rest, where.tags ?? null, where.minScore ?? null, ...span])
 
 /** What a request asks for in one text, its times resolved. */
 export const resolvedText = (
@@ -101,7 +101,7 @@ export const resolvedText = (
   const { database: db, policy: rp, epoch, pretty } = request
   const texts = statements.map((statement) => {
     const { fromMs = 0, toMs = nowMs } = statement.where
-    return statement.kind === 'select' ? textOf(statement, [fromMs, toMs]) : JSON.stringify(statement)
+    return statement.kind === 'select' ? textOf(statement, fromMs, toMs) : JSON.stringify(statement)
   })
   return JSON.stringify([db, rp, epoch, pretty, texts])
 }
@@ -127,10 +127,10 @@ export const sharedText = (
       interval === undefined
         ? statement.where.toMs !== undefined && toMs <= nowMs
         : toMs <= startOf(nowMs, interval)
-    if (isOver) texts.push(textOf(statement, [fromMs, toMs]))
+    if (isOver) texts.push(textOf(statement, 'over', fromMs, toMs))
     else if (interval === undefined) return undefined
     else {
-      texts.push(textOf(statement, [startOf(fromMs, interval), startOf(toMs, interval)]))
+      texts.push(textOf(statement, 'going on', startOf(fromMs, interval), startOf(toMs, interval)))
       sameMs = Math.min(sameMs, interval.everyMs)
     }
   }

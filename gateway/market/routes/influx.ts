@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { Selection } from '../../store/store.ts'
-import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
+import { type Api, baseOf, type MarketDeps, okJson, orFail } from '../api.ts'
 import { answerInflux, type InfluxAnswer, readStatements, resolvedText, sharedText } from '../doors/influx.ts'
 import { influxProblem } from '../doors/influx-fault.ts'
 import { mostStations, stationsOf } from '../doors/influx-pages.ts'
@@ -11,7 +11,7 @@ import type { Box } from '../doors/influx-rows.ts'
 import { openSensors } from '../doors/influx-sensors.ts'
 import { InfluxRefusal } from '../doors/influxql-token.ts'
 import type { Gate } from '../gate.ts'
-import { soldHeaders } from '../headers.ts'
+import { headers, soldHeaders } from '../headers.ts'
 import { maxRows } from '../parameters.ts'
 import { type Fault, fault, orProblem, Problem, problemSlugs } from '../problem.ts'
 import { run, runLatest } from '../query.ts'
@@ -86,10 +86,12 @@ const described = {
       answerSchema,
       'Series by statement; "error" where one statement is not answered',
       ...soldHeaders,
+      'Age',
+      'X-Influxdb-Version',
     ),
     default: {
       description: 'An error as InfluxDB gives it',
-      headers: orFail.default.headers,
+      headers: { ...orFail.default.headers, ...headers('X-Influxdb-Version') },
       content: { 'application/json': { schema: errorSchema } },
     },
   },
@@ -113,7 +115,7 @@ const versionText = (version: string): string => `1.8-groundtruth-${version}`
 
 /** Answers what failed below `influxRoot`. */
 export const influxFault = (c: Context, wrong: Fault, { version, publicUrl, till }: MarketDeps): Response => {
-  const base = publicUrl ?? new URL(c.req.url).origin
+  const base = baseOf(c, publicUrl)
   const ways = [
     ...(till?.cards === undefined ? [] : [`POST ${base}/v1/checkout (card)`]),
     ...(till?.rail === undefined ? [] : [`POST ${base}/v1/topup (x402)`]),
@@ -150,7 +152,7 @@ export const addInflux = (app: Api, deps: MarketDeps, gate: Gate): void => {
     path: '/influx/ping',
     tags: ['Influx'],
     summary: 'Whether this hub answers, and which version of InfluxDB it speaks like',
-    responses: { 204: { description: 'It does; X-Influxdb-Version says the version' } },
+    responses: { 204: { description: 'It does', headers: headers('X-Influxdb-Version') } },
   })
 
   const answer = (
@@ -184,7 +186,7 @@ export const addInflux = (app: Api, deps: MarketDeps, gate: Gate): void => {
     const request = refusedIn(() => readRequest(new URL(c.req.url).searchParams, form))
     if (request.key !== undefined) setKey(c, request.key)
     // A wrong key is told where a data source is tried out, not with its first panel.
-    till?.keyOf(c)
+    const key = till?.keyOf(c)
     const now = nowMs()
     const statements = refusedIn(() => readStatements(request, now))
     if (till === undefined || statements.every(({ kind }) => kind === 'show')) {
@@ -193,7 +195,7 @@ export const addInflux = (app: Api, deps: MarketDeps, gate: Gate): void => {
       return c.body(body)
     }
     const shared =
-      till.keyOf(c) === undefined || c.req.header('idempotency-key') !== undefined
+      key === undefined || c.req.header('idempotency-key') !== undefined
         ? undefined
         : sharedText(statements, request, now)
     const { query: q, bound, database, policy, epoch, pretty } = request
