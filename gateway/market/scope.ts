@@ -1,5 +1,6 @@
 /** The scope of a sale: which readings were bought, kept with it as JSON, for a bundle of the same. */
 import { z } from '@hono/zod-openapi'
+import type { Evidence } from '../evidence/evidence.ts'
 import type { Selection } from '../store/store.ts'
 import type { Answer } from './query.ts'
 
@@ -13,6 +14,13 @@ export const newestScope = (answer: Answer, selection: Partial<Selection>): Sele
   const fromMs = times.reduce((least, ms) => Math.min(least, ms))
   const toMs = times.reduce((most, ms) => Math.max(most, ms)) + 1
   return toMs - fromMs > newestSpanMs ? null : { ...selection, fromMs, toMs }
+}
+
+/** A scope as a sale keeps it, without stations that are not registered: nothing of them was sold, or can be proved. */
+export const scopeText = (scope: Selection | null, { station }: Pick<Evidence, 'station'>): string => {
+  if (scope?.stations === undefined) return JSON.stringify(scope)
+  const stations = scope.stations.filter((id) => station(id) !== undefined)
+  return JSON.stringify(stations.length === 0 ? null : { ...scope, stations })
 }
 
 const form = z.strictObject({

@@ -205,3 +205,15 @@ test('newest readings that are far apart have no bundle, and the next step is to
   expect(refused.status).toBe(404)
   expect(await refused.json()).toMatchObject({ detail: expect.stringContaining('a span of /v1/readings') })
 })
+
+test('a station that is not registered is sold nothing of, and its name stands in the way of nothing', async () => {
+  const { ask, till, customer } = await openShop({})
+  for (const stranger of ['nobody', 'e'.repeat(32), 'E'.repeat(32)]) {
+    const bought = await ask(`/v1/readings?station=${stationA},${stranger}&${span}`)
+    expect(bought.status).toBe(200)
+    expect(((await bought.json()) as Page).readings).toHaveLength(120)
+    const id = bought.headers.get('receipt-id')!
+    expect(scopeOf(till.sales.sale(customer, id)!)).toMatchObject({ stations: [stationA] })
+    expect((await ask(`/v1/receipts/${id}`)).status).toBe(200)
+  }
+})

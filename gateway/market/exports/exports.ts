@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Evidence } from '../../evidence/evidence.ts'
 import { diskFiles, type JournalFiles } from '../../journal/files.ts'
 import type { MicroUsd } from '../../sales/money.ts'
 import type { ContextSources } from '../formats/context.ts'
@@ -23,6 +24,7 @@ export type ExportLimits = { readonly maxRows: number; readonly maxBytes: number
 
 export type ExportDeps = Sources &
   ContextSources & {
+    readonly evidence: Pick<Evidence, 'station'>
     /** Where files are kept. */
     readonly directory: string
     readonly limits: ExportLimits

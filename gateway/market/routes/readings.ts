@@ -38,7 +38,7 @@ import {
 } from '../query.ts'
 import { type RunPriced, runPricedWith } from '../run-priced.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
-import { newestScope, scopeOf } from '../scope.ts'
+import { newestScope, scopeOf, scopeText } from '../scope.ts'
 import { measureLatest } from '../sla.ts'
 
 const latestRoute = createRoute({
@@ -157,7 +157,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
         price,
         measure: async () => measureLatest(rows, price, (some) => till.priceOf(some, own), till.sla),
         delivery: await delivery(format, pieces),
-        scope: JSON.stringify(newestScope(answer, selection)),
+        scope: scopeText(newestScope(answer, selection), evidence),
       }
     })
   })
@@ -185,7 +185,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       return {
         ...priced,
         delivery: await delivery(format, pieces),
-        scope: JSON.stringify(selection),
+        scope: scopeText(selection, evidence),
         ...(tag === undefined ? {} : { tag }),
       }
     })
