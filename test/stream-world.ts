@@ -107,7 +107,6 @@ export const listenSlowly = async (url: string, headers: Readonly<Record<string,
   let text = ''
   return {
     socket,
-    hasAsked: () => socket.bytesWritten > 0,
     take: () => {
       socket.on('data', (chunk: Buffer) => {
         text += chunk
@@ -277,6 +276,12 @@ export const openStreamWorld = async (options: StreamWorldOptions = {}) => {
     emitPosition,
     signUp,
     close,
+    /** Resolves when so many streams are open, as /metrics tells. */
+    untilOpen: (count: number): Promise<true> =>
+      until(`${count} open streams`, 30, async () => {
+        const text = await (await fetch(`${url}/metrics`)).text()
+        return new RegExp(`^groundtruth_streams ${count}$`, 'm').test(text) ? true : undefined
+      }),
     /** Opens a stream; `query` is what stands behind `/v1/stream`. */
     listen: (query = '', headers: Readonly<Record<string, string>> = {}) =>
       listen(`${url}/v1/stream${query}`, headers),

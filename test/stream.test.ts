@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ReadingRow } from '#gateway/market/row.ts'
+import { openSeats } from '#gateway/market/seats.ts'
+import { faultAt } from '#gateway/market/stream.ts'
 import { listenSlowly, openStreamWorld, startMs } from './stream-world.ts'
 import { until } from './until.ts'
 
@@ -194,22 +196,23 @@ test('who is more than a day behind is told where the readings are', async () =>
 })
 
 test('a stream that has nothing to say says so, with how far it is', async () => {
-  const { listen, emit, clock, stations } = await openStreamWorld({ silenceMs: 50 })
+  const { listen, emit, emitPosition, clock, stations } = await openStreamWorld({ silenceMs: 50 })
   const stream = await listen(`?station=${stations[1]}`)
   await stream.until('start', 1)
   await emit(2)
+  // The last thing that is kept is given to nobody, and is passed all the same.
+  await emitPosition()
   clock.nowMs += 50
   await until('a heartbeat', 10, async () =>
-    stream.text().includes(': still here\nid: 4\n\n') ? true : undefined,
+    stream.text().includes(': still here\nid: 5\n\n') ? true : undefined,
   )
   expect(stream.events).toHaveLength(1)
 })
 
 test('a reader that takes nothing costs no memory, and gets all when it does', async () => {
-  const { url, emit, tail } = await openStreamWorld()
+  const { url, emit, tail, untilOpen } = await openStreamWorld()
   const slow = await listenSlowly(`${url}/v1/stream`)
-  await until('the seat', 10, async () => ((await fetch(`${url}/metrics`)).ok ? true : undefined))
-  await sleep(100)
+  await untilOpen(1)
   // 7 MB of events: more than lies between two sockets.
   await emit(75, 0, 200)
   await until('the store', 30, async () => (tail.reached === 77 ? true : undefined))
@@ -222,7 +225,7 @@ test('a reader that takes nothing costs no memory, and gets all when it does', a
 }, 60_000)
 
 test('a HEAD request takes no seat, and so many streams are served to one reader', async () => {
-  const { listen, url } = await openStreamWorld()
+  const { listen, url, untilOpen } = await openStreamWorld()
   for (let n = 0; n < 12; n++) {
     const head = await fetch(`${url}/v1/stream`, { method: 'HEAD' })
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
@@ -234,12 +237,41 @@ test('a HEAD request takes no seat, and so many streams are served to one reader
   expect(more.status).toBe(429)
   expect(JSON.parse(more.text())).toMatchObject({ type: '/problems/too-many-streams' })
   // Whoever goes makes room.
+  await untilOpen(10)
   streams[0]!.close()
-  await until('a seat', 10, async () => {
-    const next = await listen()
-    if (next.status === 200) return true
-    return undefined
-  })
+  await untilOpen(9)
+  expect((await listen()).status).toBe(200)
+})
+
+test('so many streams are served in all, and a seat that is left is free', () => {
+  const seats = openSeats(3, 2)
+  const taken = ['a', 'a', 'b'].map((reader) => seats.take(reader))
+  expect(taken.every(({ ok }) => ok)).toBe(true)
+  expect(seats.take('a')).toMatchObject({ slug: 'too-many-streams' })
+  expect(seats.take('c')).toMatchObject({ slug: 'busy', retryAfterS: 60 })
+  if (taken[0]!.ok) taken[0]!.leave()
+  expect(seats.taken).toBe(2)
+  expect(seats.take('c').ok).toBe(true)
+})
+
+test('who is behind by more envelopes than a stream catches up with is told so', async () => {
+  const at = (committed: number) =>
+    faultAt(
+      {
+        evidence: {
+          committed,
+          read: async function* () {
+            yield { ...(await Array.fromAsync(one.evidence.read(0)))[0]! }
+          },
+        },
+        nowMs: () => startMs,
+      },
+      { index: 10, place: -1 },
+    )
+  const one = await openStreamWorld()
+  await one.emit(1)
+  expect(await at(50_010)).toBeUndefined()
+  expect(await at(50_011)).toMatchObject({ slug: 'stream-behind' })
 })
 
 test('a hub that stops ends its streams with a word, and they go on at the next', async () => {

@@ -48,3 +48,14 @@ export const meterRequests = (metrics: Registry, version: string, evidence: Evid
     requests.inc({ route, method, status: `${c.res.status}` })
   }
 }
+
+/** Registers how many streams of readings are open. */
+export const meterStreams = (metrics: Registry, open: () => number): void =>
+  void new Gauge({
+    name: 'groundtruth_streams',
+    help: 'Streams of readings that are open.',
+    registers: [metrics],
+    collect() {
+      this.set(open())
+    },
+  })

@@ -244,11 +244,10 @@ test('what lies between two streams was not paid, and is', async () => {
 
 test('a reader that takes nothing pays for what the sockets took, and no more', async () => {
   const shop = await world()
-  const { url, emit, signUp, tail } = shop
+  const { url, emit, signUp, tail, untilOpen } = shop
   const buyer = signUp(10_000_000n)
   const slow = await listenSlowly(`${url}/v1/stream`, buyer.headers)
-  await until('the stream', 10, async () => (slow.hasAsked() ? true : undefined))
-  await sleep(300)
+  await untilOpen(1)
   const envelopes = 75
   await emit(envelopes, 0, 200)
   await until('the store', 30, async () => (tail.reached === envelopes + 2 ? true : undefined))

@@ -9,6 +9,7 @@ import { eventStreamType, pulledBy } from '../event-stream.ts'
 import { faultOf } from '../failure.ts'
 import { addressOf } from '../limits.ts'
 import { before, isAfter, type Mark, parseMark } from '../mark.ts'
+import { meterStreams } from '../metrics.ts'
 import { whereOf } from '../place.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { proofsOf } from '../proof.ts'
@@ -60,8 +61,9 @@ const askedText = (query: StreamQuery, stations: readonly string[] | undefined):
 
 /** Adds the route. */
 export const addStream = (app: Api, deps: MarketDeps, live: NonNullable<MarketDeps['live']>): void => {
-  const { evidence, anchors, nowMs, till, limits, report } = deps
+  const { evidence, anchors, nowMs, till, limits, report, metrics } = deps
   const seats = openSeats(mostStreams, mostStreamsEach)
+  meterStreams(metrics, () => seats.taken)
   const streamDeps = {
     ...live,
     evidence,
