@@ -333,7 +333,7 @@ describe('what one request may cost', () => {
     expect(await pages('/Datastreams', { $top: '900', $select: 'id' })).toHaveLength(4000)
     const latest = '$orderby=phenomenonTime desc;$top=1;$select=result'
     const { value } = await get('/Datastreams', {
-      $top: '1500',
+      $top: '900',
       $select: 'id',
       $expand: `Observations(${latest})`,
     })

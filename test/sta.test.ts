@@ -402,6 +402,7 @@ describe('options', () => {
       ['/Things', { $expand: 'Datastreams($top)' }, '$expand'],
       ['/Things', { $expand: 'Datastreams($foo=1)' }, '$foo'],
       ['/Things', { $skiptoken: 'x', $orderby: 'name' }, '$skiptoken'],
+      ['/Things', { $expand: 'Datastreams($skiptoken=x)' }, '$skiptoken'],
       ['/Observations', { $skiptoken: 'nonsense' }, '$skiptoken'],
       ['/Things', { $orderby: 'name sideways' }, '$orderby'],
       [`/Things('${stationA}')`, { $top: '1' }, '$top'],

@@ -342,6 +342,21 @@ test('pages of a question about values are paid with the first, for its buyer al
   expect(priceOf(await buyer.ask(wider))).toBeGreaterThan(100n)
 })
 
+test('what came after a sale is not paid by it, whatever span was asked for', async () => {
+  const { signUp, clock, world } = await openShop(minutes(warm))
+  const buyer = signUp(100_000n)
+  const $filter = 'result gt 30 and phenomenonTime lt 2030-01-01T00:00:00Z'
+  const first = await buyer.ask(`/Observations${search({ $filter, $top: '6' })}`)
+  const next = ((await first.json()) as Record<string, string>)['@iot.nextLink']!
+  clock.nowMs += 3_600_000
+  await world.store.write([{ ...minutes([77])[0]!, timeMs: clock.nowMs - 1000, seq: 99 }])
+  const second = await buyer.ask(next)
+  const { value } = (await second.json()) as { value: Json[] }
+  expect([priceOf(second), value.map(({ result }) => result)]).toEqual([0n, [39, 40]])
+  const anew = await buyer.ask(`/Observations${search({ $filter: 'result gt 70' })}`)
+  expect(((await anew.json()) as { value: Json[] }).value).toMatchObject([{ result: 77 }])
+})
+
 test('a key that does not count is told with the first request, and the key goes in each way that the API knows', async () => {
   const { world, anybody, signUp } = await openShop()
   const wrong = asking(world, { authorization: `Basic ${Buffer.from('me:gt_nothing').toString('base64')}` })

@@ -107,13 +107,17 @@ export const addSta = (app: Api, deps: MarketDeps, gate: Gate): void => {
         ...orFail,
       },
     })
-  app.openAPIRegistry.registerPath({
-    method: 'get',
-    path: serviceRoot,
-    tags: ['SensorThings'],
-    summary: 'SensorThings 1.1: the entity sets, and which requirements are met',
-    responses: { 200: okJson(serviceSchema, 'The service'), ...orFail },
-  })
+  // Many write the address of a service with a slash at its end.
+  for (const path of [serviceRoot, `${serviceRoot}/`])
+    app.openAPIRegistry.registerPath({
+      method: 'get',
+      path,
+      tags: ['SensorThings'],
+      summary: 'SensorThings 1.1: the entity sets, and which requirements are met',
+      description:
+        'OGC 18-088 for reading. Things are stations, Locations their H3 cells, Datastreams a quantity of a sensor of a station. Where data is sold, Observations cost what the same readings cost at /v1/readings, asked for or expanded, each page for itself; a $filter on result or resultQuality costs all that it looks at, with all its pages. They need an API key: as password of Basic, with any name, or as bearer token.',
+      responses: { 200: okJson(serviceSchema, 'The service'), ...orFail },
+    })
   const resource = "An entity set, or an entity of it: Things, Things('id')"
   const link = 'A link of the entity, an entity behind it, a property, or $ref'
   describe(`${serviceRoot}/{resource}`, 'Entities, or one of them', { resource })

@@ -82,7 +82,7 @@ const hasMany = ({ many, options }: Expansion): boolean => many || options.expan
 /** A page of observations, and the office that what is expanded in them is made in. */
 const observations = async (
   office: Office,
-  scope: { readonly streams: readonly Entity[]; readonly isAll: boolean },
+  scope: readonly Entity[] | 'all',
   options: Options,
   sale: string | undefined,
 ) => {
@@ -116,7 +116,7 @@ const collection = async (
   const value = prefix === '' ? 'value' : prefix
   if (place.kind === 'streams') {
     const sale = prefix === '' ? office.sale : undefined
-    const { page, inside } = await observations(office, place, options, sale)
+    const { page, inside } = await observations(office, place.streams, options, sale)
     const { observations: found, count, next } = page
     // Counting takes a look at all of them: it is done for the first page.
     const link = next === undefined ? undefined : withOptions(address, options.text.filter(isNotCount), next)
@@ -168,7 +168,7 @@ const entityJson = async (office: Office, entity: Entity, options: Options): Pro
   for (const { link, to, many, options: inside } of options.expand) {
     const address = `${addressOf(office.root, entity.set, entity.id)}/${link}`
     if (to === 'Observations') {
-      const place = { kind: 'streams', streams: streamsBehind(office.desk, entity), isAll: false } as const
+      const place = { kind: 'streams', streams: streamsBehind(office.desk, entity) } as const
       Object.assign(json, await collection(office, place, inside, address, link))
     } else if (many) {
       const place = { kind: 'entities', set: to, entities: behind(office.desk, entity, link) } as const

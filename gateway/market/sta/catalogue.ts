@@ -126,13 +126,24 @@ export const catalogueOf = (
     }
   }
 
+  /** The members of a key that a set goes by. */
+  const keyOf = (set: Entity['set'], { station, sensor, quantity }: Entity['key']): Entity['key'] => {
+    const members = {
+      ...(set === 'ObservedProperties' ? {} : { station }),
+      ...(set === 'Sensors' || set === 'Datastreams' ? { sensor } : {}),
+      ...(set === 'ObservedProperties' || set === 'Datastreams' ? { quantity } : {}),
+    }
+    return members as Entity['key']
+  }
+
   const known = new Map<string, readonly Entity[]>()
   /** Entities of a set that fit a key, in order of id. */
   const within = (set: Entity['set'], key: Entity['key']): readonly Entity[] => {
-    const name = `${set} ${key.station} ${key.sensor} ${key.quantity}`
+    const own = keyOf(set, key)
+    const name = `${set} ${own.station} ${own.sensor} ${own.quantity}`
     let found = known.get(name)
     if (found === undefined) {
-      found = made(set, key)
+      found = made(set, own)
       known.set(name, found)
     }
     return found
@@ -159,13 +170,14 @@ export const catalogueOf = (
     within,
     find,
     profileOf: (station: string) => entryOf.get(station)?.().profile,
-    /** When the sensors of some Datastreams spoke first and last, UTC ms; of all sensors for those of the whole network. */
-    reachOf: (streams: Iterable<Entity>, isAll: boolean) => {
-      const sensors = isAll
-        ? summaries
-        : [...streams].flatMap(({ key }) =>
-            summariesOf(key.station).filter(({ sensor }) => sensor === key.sensor),
-          )
+    /** When the sensors of some Datastreams, by id, or of all spoke first and last, UTC ms. */
+    reachOf: (streams: ReadonlyMap<string, Entity> | 'all') => {
+      const sensors =
+        streams === 'all'
+          ? summaries
+          : [...streams.values()].flatMap(({ key }) =>
+              summariesOf(key.station).filter(({ sensor }) => sensor === key.sensor),
+            )
       return {
         firstMs: sensors.reduce((first, one) => Math.min(first, one.firstMs), Number.MAX_SAFE_INTEGER),
         lastMs: sensors.reduce((last, one) => Math.max(last, one.lastMs), 0),
@@ -176,7 +188,7 @@ export const catalogueOf = (
 
 export type Catalogue = ReturnType<typeof catalogueOf>
 
-// The store's summary of everything is asked for once in so long, however many requests come.
+// What there is is put together once in so long, however many requests come.
 const freshMs = 1000
 
 /** Gives the catalogue of now, at most a second old. */
@@ -184,14 +196,16 @@ export const openCatalogue = (
   { evidence, store }: { readonly evidence: Evidence; readonly store: Store },
   clockMs: () => number,
 ) => {
-  let kept: { readonly atMs: number; readonly summaries: Promise<SensorSummary[]> } | undefined
+  let kept: { readonly atMs: number; readonly hubUrl: string; readonly made: Promise<Catalogue> } | undefined
+  const make = async (hubUrl: string): Promise<Catalogue> =>
+    catalogueOf(evidence.stations(), evidence.profile, await store.sensors(), hubUrl)
   return async (hubUrl: string): Promise<Catalogue> => {
     const atMs = clockMs()
-    if (kept === undefined || atMs < kept.atMs || atMs >= kept.atMs + freshMs)
-      kept = { atMs, summaries: store.sensors() }
+    const isFresh = kept !== undefined && kept.atMs <= atMs && atMs < kept.atMs + freshMs
+    if (kept === undefined || !isFresh || kept.hubUrl !== hubUrl) kept = { atMs, hubUrl, made: make(hubUrl) }
     const asked = kept
     try {
-      return catalogueOf(evidence.stations(), evidence.profile, await asked.summaries, hubUrl)
+      return await asked.made
     } catch (error) {
       if (kept === asked) kept = undefined
       throw error

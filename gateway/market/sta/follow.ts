@@ -11,7 +11,7 @@ import type { Resource } from './resource.ts'
 export type Place =
   | { readonly kind: 'entities'; readonly set: Entity['set']; readonly entities: readonly Entity[] }
   | { readonly kind: 'entity'; readonly entity: Entity }
-  | { readonly kind: 'streams'; readonly streams: readonly Entity[]; readonly isAll: boolean }
+  | { readonly kind: 'streams'; readonly streams: readonly Entity[] | 'all' }
   | { readonly kind: 'observation'; readonly observation: Observation }
 
 /** A problem: that what a path names is not there. */
@@ -54,7 +54,7 @@ const oneOf = async (
   const observation = key && (await oneObservation(desk, key))
   if (
     observation === undefined ||
-    !(place.isAll || place.streams.some((stream) => stream.id === observation.stream))
+    !(place.streams === 'all' || place.streams.some((stream) => stream.id === observation.stream))
   )
     throw nothing('Observations lack an entity with this id')
   return { kind: 'observation', observation }
@@ -66,7 +66,7 @@ const linked = (desk: Desk, place: Place, { name, to, many }: { readonly name: s
     return { kind: 'entity', entity: behindObservation(desk, place.observation, name) }
   if (place.kind !== 'entity') throw new Error('a link of many was followed')
   const { entity } = place
-  if (to === 'Observations') return { kind: 'streams', streams: streamsBehind(desk, entity), isAll: false }
+  if (to === 'Observations') return { kind: 'streams', streams: streamsBehind(desk, entity) }
   if (many) return { kind: 'entities', set: to, entities: behind(desk, entity, name) }
   const [one] = behind(desk, entity, name)
   if (one === undefined) throw nothing(`this entity of ${entity.set} has no ${name}`)
@@ -78,7 +78,7 @@ const beginning = (
   { catalogue }: Desk,
   { start, steps }: Resource,
 ): Extract<Place, { kind: 'entities' | 'streams' }> => {
-  if (start === 'Observations') return { kind: 'streams', streams: catalogue.all('Datastreams'), isAll: true }
+  if (start === 'Observations') return { kind: 'streams', streams: 'all' }
   const [first] = steps
   if (first?.kind !== 'key') return { kind: 'entities', set: start, entities: catalogue.all(start) }
   const found = catalogue.find(start, first.id)

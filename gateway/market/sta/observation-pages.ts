@@ -37,7 +37,7 @@ export type Desk = {
 }
 
 export const mostReadings = 50_000
-export const mostQuestions = 2_000
+export const mostQuestions = 1_000
 
 // A store reads an hour of a sensor whole, however little of it is asked for: larger pages read it less often.
 const storePage = 5_000
@@ -63,8 +63,8 @@ const walk = async (
   visit: (observation: Observation) => 'more' | 'enough',
 ): Promise<void> => {
   const { store, gate, anchors, catalogue } = desk
-  const { streams, isAll, order, isWanted, looksAtValues } = query
-  if (fromMs >= toMs || (!isAll && streams.size === 0)) return
+  const { streams, order, isWanted, looksAtValues } = query
+  if (fromMs >= toMs || (streams !== 'all' && streams.size === 0)) return
   const proof = proofsOf(anchors)
   const isDescending = order === 'descending'
   const selection = selectionOf(query, fromMs, toMs)
@@ -92,7 +92,7 @@ const walk = async (
         const quantity = quantityNamed(name)!
         if (isStart && (isDescending ? quantity.code >= start.code : quantity.code <= start.code)) continue
         const observation = observationOf(row, timeMs, quantity, catalogue.profileOf(station))
-        if (!isAll && !streams.has(observation.stream)) continue
+        if (streams !== 'all' && !streams.has(observation.stream)) continue
         if (looksAtValues) sell(desk, observation)
         if (isWanted?.(observation) === false) continue
         if (visit(observation) === 'enough') return
@@ -112,10 +112,10 @@ export type ObservationPage = {
 
 /** The part of a span that one page looks at, when the span is longer than one query may be; from the start of the page on. */
 const stretchOf = (desk: Desk, query: ObservationQuery, token: Token | undefined) => {
-  const { streams, isAll, order } = query
+  const { order } = query
   const mark = token !== undefined && 'mark' in token ? token.mark : undefined
   const edge = token === undefined ? undefined : 'mark' in token ? token.mark.timeMs : token.edgeMs
-  const { firstMs, lastMs } = desk.catalogue.reachOf(streams.values(), isAll)
+  const { firstMs, lastMs } = desk.catalogue.reachOf(query.streams)
   const start = mark === undefined ? {} : { start: mark }
   if (order === 'ascending') {
     const fromMs = Math.max(query.fromMs, edge ?? 0)
@@ -129,8 +129,8 @@ const stretchOf = (desk: Desk, query: ObservationQuery, token: Token | undefined
 }
 
 /** Refuses a question about all of a span that is longer than one query may be. */
-const refuseLong = (desk: Desk, { fromMs, toMs, streams, isAll }: ObservationQuery, option: string): void => {
-  const { firstMs } = desk.catalogue.reachOf(streams.values(), isAll)
+const refuseLong = (desk: Desk, { fromMs, toMs, streams }: ObservationQuery, option: string): void => {
+  const { firstMs } = desk.catalogue.reachOf(streams)
   if (toMs - Math.max(fromMs, firstMs) > maxSpanMs)
     throw tooLarge(option, 'looks at 366 days at most; name less time by phenomenonTime')
 }

@@ -12,10 +12,9 @@ import type { Options, OrderKey } from './options.ts'
 import { invalidOption, notOffered } from './refusals.ts'
 import type { Span } from './values.ts'
 
-/** `streams` by id; `isAll` where they are all there are. Times are UTC ms, `toMs` exclusive. */
+/** `streams` by id, or all that there are. Times are UTC ms, `toMs` exclusive. */
 export type ObservationQuery = {
-  readonly streams: ReadonlyMap<string, Entity>
-  readonly isAll: boolean
+  readonly streams: ReadonlyMap<string, Entity> | 'all'
   readonly fromMs: number
   readonly toMs: number
   readonly order: Order
@@ -77,23 +76,22 @@ const comparison = (
 }
 
 /**
- * Plans observations of streams. `nowMs` (UTC) is when the first page was asked for: the span ends there where $filter
- * does not say.
+ * Plans observations of streams. `nowMs` (UTC) is when the first page was asked for: the span ends there, whatever $filter
+ * says, so that pages come to an end, and that what came after a sale is not paid by it.
  */
 export const planObservations = (
   catalogue: Catalogue,
-  scope: { readonly streams: readonly Entity[]; readonly isAll: boolean },
+  scope: readonly Entity[] | 'all',
   { filter, order }: Pick<Options, 'filter' | 'order'>,
   nowMs: number,
   work: Work,
 ): ObservationQuery => {
   if (filter !== undefined) checkPaths('$filter', 'Observations', filter)
   const bounds: Bounds = { fromMs: 0, toMs: Number.POSITIVE_INFINITY }
-  let { streams, isAll } = scope
+  let streams = scope
   const rest: Expression[] = []
   const keep = (wanted: (stream: Entity) => boolean): void => {
-    streams = streams.filter(wanted)
-    isAll = false
+    streams = (streams === 'all' ? catalogue.all('Datastreams') : streams).filter(wanted)
   }
   const none: Lookup = () => []
   /** Values behind a stream's observations' links. */
@@ -128,19 +126,19 @@ export const planObservations = (
     }
     rest.push(conjunct)
   }
-  const byId = new Map(streams.map((stream) => [stream.id, stream]))
+  const byId = streams === 'all' ? streams : new Map(streams.map((stream) => [stream.id, stream]))
   const lookup =
     (observation: Observation): Lookup =>
     (path) => {
       if (!linkNames.has(path[0]!)) return [ownValue(observation.id, observation.body, path)]
-      const stream = byId.get(observation.stream) ?? catalogue.find('Datastreams', observation.stream)
+      const stream =
+        byId === 'all' ? catalogue.find('Datastreams', observation.stream) : byId.get(observation.stream)
       return stream === undefined ? [] : behind(stream)(path)
     }
   return {
     streams: byId,
-    isAll,
     fromMs: bounds.fromMs,
-    toMs: bounds.toMs === Number.POSITIVE_INFINITY ? nowMs : bounds.toMs,
+    toMs: Math.min(bounds.toMs, nowMs),
     order: orderOf(order),
     looksAtValues: filter !== undefined && asksAboutValues({ filter }),
     ...(rest.length === 0
@@ -160,11 +158,11 @@ const only = <T>(values: ReadonlySet<T>): T | undefined => (values.size === 1 ? 
 
 /** What a store is asked for: all that is wanted, and as little else as can be said in a selection. */
 export const selectionOf = (
-  { streams, isAll }: Pick<ObservationQuery, 'streams' | 'isAll'>,
+  { streams }: Pick<ObservationQuery, 'streams'>,
   fromMs: number,
   toMs: number,
 ): Selection => {
-  if (isAll) return { fromMs, toMs }
+  if (streams === 'all') return { fromMs, toMs }
   const keys = [...streams.values()].map(({ key }) => key)
   const stations = new Set(keys.map((key) => key.station!))
   const sensor = only(new Set(keys.map((key) => key.sensor!)))

@@ -165,7 +165,7 @@ const read = (
     throw notOffered('$resultFormat', 'takes dataArray, for Observations that are not expanded')
   const filter = found.get('$filter')
   const select = found.get('$select')
-  const selected = select === undefined ? undefined : splitAt(select, ',')
+  const selected = select === undefined ? undefined : [...new Set(splitAt(select, ','))]
   const unknown = selected?.find((name) => !selectable(set, name))
   if (unknown !== undefined) throw invalidOption('$select', `has ${unknown}, which ${set} lack`)
   const expand = merged(
@@ -174,6 +174,8 @@ const read = (
   if (format !== undefined && expand.length > 0)
     throw notOffered('$resultFormat', 'dataArray has no room for $expand')
   const after = found.get('$skiptoken')
+  if (after !== undefined && depth > 0)
+    throw invalidOption('$skiptoken', 'stands in @iot.nextLink alone; follow that of what is expanded')
   return {
     top: Math.min(maxTop, wholeNumber('$top', found.get('$top') ?? `${defaultTop}`)),
     skip,
