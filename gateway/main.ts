@@ -1,4 +1,4 @@
-/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, buy, market, sensors, config. */
+/** The command line: argv to up, hub, run, sim, init, doctor, verify, key, store, buy, export, market, sensors, config. */
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -38,6 +38,19 @@ const shared = (command: Command): Command =>
     .option('--config <file>', 'configuration (YAML)')
     .option('--data <directory>', 'where all state lives')
     .option('--network <id>', 'network id')
+
+/** What is bought, and where. */
+const asking = (command: Command): Command =>
+  command
+    .requiredOption('--hub <url>', 'address of the hub’s API')
+    .option('--key-file <file>', 'file (mode 0600) with the API key')
+    .option('--station <id>', 'only this station')
+    .option('--sensor <id>', 'only this sensor')
+    .option('--quantity <name>', 'only this quantity (may be repeated)', repeated, [])
+    .option('--from <time>', 'start: RFC 3339, milliseconds since 1970, or back from now as -1h', '-1h')
+    .option('--to <time>', 'end, exclusive; same forms', 'now')
+    .option('--every <length>', 'one value per interval, as 5m')
+    .option('--min-quality <score>', 'only readings with at least this score', number(0, 1))
 
 const hubPorts = (command: Command): Command =>
   command
@@ -123,20 +136,10 @@ const build = (): Command => {
   shared(program.command('store').command('rebuild'))
     .description('delete the time-series store and make it again from the evidence (hub stopped)')
     .action(async (options) => (await import('./commands/store.ts')).rebuild(options))
-  program
-    .command('buy')
+  asking(program.command('buy'))
     .description(
       'buy readings from a hub, checked against its receipt; the key is in GROUNDTRUTH_KEY or a file',
     )
-    .requiredOption('--hub <url>', 'address of the hub’s API')
-    .option('--key-file <file>', 'file (mode 0600) with the API key')
-    .option('--station <id>', 'only this station')
-    .option('--sensor <id>', 'only this sensor')
-    .option('--quantity <name>', 'only this quantity (may be repeated)', repeated, [])
-    .option('--from <time>', 'start: RFC 3339, milliseconds since 1970, or back from now as -1h', '-1h')
-    .option('--to <time>', 'end, exclusive; same forms', 'now')
-    .option('--every <length>', 'one value per interval, as 5m')
-    .option('--min-quality <score>', 'only readings with at least this score', number(0, 1))
     .addOption(
       new Option(
         '--format <name>',
@@ -152,6 +155,19 @@ const build = (): Command => {
     .option('--wait <seconds>', 'how long to wait until the proof is anchored', number(0, 86_400), 0)
     .option('--json', 'say what was bought as JSON; with --output or --quote', false)
     .action(async (options) => (await import('./commands/buy.ts')).buy(options))
+  asking(program.command('export'))
+    .description(
+      'buy all readings of a query, however many, as one file made by the hub; checked against its receipt',
+    )
+    .addOption(
+      new Option('--format <name>', 'format of the file')
+        .choices(['parquet', 'csv', 'ndjson', 'json', 'geojson', 'cbor'])
+        .default('parquet'),
+    )
+    .requiredOption('--output <file>', 'where the file goes')
+    .option('--max-usd <usd>', 'pay no more than this, in US dollars', '0.01')
+    .option('--json', 'say what was bought as JSON', false)
+    .action(async (options) => (await import('./commands/export.ts')).exportRows(options))
   const market = program.command('market').description('the books of a hub that sells; it may be running')
   shared(market.command('credit'))
     .argument('<account>', 'id of an account, as /v1/account shows it')

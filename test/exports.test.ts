@@ -159,7 +159,7 @@ describe('the price of an export', () => {
 
   test('is paid once for the same query: made again, also in another format, it costs nothing', async () => {
     const clock = { nowMs }
-    const { signUp } = await openExporter({ clock })
+    const { signUp, app } = await openExporter({ clock })
     const buyer = signUp(10_000n)
     const first = await buyer.bought({ ...ofB, format: 'csv' })
     const left = buyer.credit()
@@ -180,6 +180,13 @@ describe('the price of an export', () => {
       expect(shown).toMatchObject({ priceMicroUsd: 0, receipt: first.shown.id, rows: 60 })
     }
     expect(buyer.credit()).toBe(left)
+    // A sale of pages pays for a file of the same as well, once it was taken.
+    const paged = { station: stationB, from: `${nowMs - 1_800_000}`, to: `${nowMs}` }
+    const page = `/v1/readings?${search(paged)}`
+    const unread = await app.request(page, { headers: { authorization: `Bearer ${buyer.key}` } })
+    expect((await buyer.order(paged)).mostMicroUsd).toBeGreaterThan(0)
+    await unread.text()
+    expect((await buyer.order(paged)).mostMicroUsd).toBe(0)
     // What others bought is theirs.
     const other = signUp(10_000n)
     expect((await other.bought(ofB)).shown.priceMicroUsd).toBeGreaterThan(0)

@@ -31,6 +31,8 @@ type Shown = {
   readonly detail?: string
   readonly priceMicroUsd: bigint | null
   readonly receipt: string | null
+  readonly percent: number
+  readonly rows: number
   readonly files: readonly {
     readonly href: string
     readonly mediaType: string
@@ -38,6 +40,13 @@ type Shown = {
     readonly sha256: string
     readonly rows: number
   }[]
+}
+
+/** How far an export is that is being made. */
+export type ExportProgress = {
+  readonly state: 'queued' | 'working'
+  readonly percent: number
+  readonly rows: number
 }
 
 const isShown = ({ id, state, files }: Readonly<Record<string, unknown>>): boolean =>
@@ -54,7 +63,7 @@ export const exportOf = async (
   counter: Counter,
   search: URLSearchParams,
   format: Format,
-  options: OrderOptions,
+  options: OrderOptions & { readonly progress?: (how: ExportProgress) => void },
 ): Promise<ExportedFile> => {
   const { ask } = counter
   const { signal } = options
@@ -82,6 +91,8 @@ export const exportOf = async (
         help: 'Nothing was charged. Ask for less, or again later.',
       })
     }
+    const { state, percent, rows } = shown
+    if (state === 'queued' || state === 'working') options.progress?.({ state, percent, rows })
     await pause(lookAgainMs, signal)
     shown = objectIn<Shown>(await ask(`/v1/exports/${id}`, { signal }), isShown)
   }

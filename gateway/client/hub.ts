@@ -12,7 +12,7 @@ import type {
   Status,
 } from './answers.ts'
 import type { Fetch } from './ask.ts'
-import type { ExportedFile } from './export.ts'
+import type { ExportedFile, ExportProgress } from './export.ts'
 import type { Format, RowOf } from './pages.ts'
 import type { Pay } from './pay.ts'
 import type { Verified, VerifyOptions } from './proof.ts'
@@ -47,6 +47,11 @@ export type CallOptions = { readonly signal?: AbortSignal }
 export type BuyOptions = CallOptions & {
   /** What this purchase may cost, instead of what every one may. */
   readonly maxMicroUsd?: bigint
+}
+
+export type ExportOptions = BuyOptions & {
+  /** Told how far it is, every few seconds. */
+  readonly progress?: (how: ExportProgress) => void
 }
 
 /** A price for a query, signed by the hub: it asks no more for it until `offerExpires`. */
@@ -110,7 +115,7 @@ export type HubClient = {
    * Orders a file of a query of any size, waits until it is made, and gives it. What it can cost at most counts against
    * the limits while it is made; what is in it is paid.
    */
-  export(query: AnyQuery, format?: Format, options?: BuyOptions): Promise<ExportedFile>
+  export(query: AnyQuery, format?: Format, options?: ExportOptions): Promise<ExportedFile>
   /** Puts money on the wallet's account by one payment on the spot; this client goes on with the session key for it. */
   topUp(
     order: { readonly amountMicroUsd: bigint; readonly lifeS?: number },

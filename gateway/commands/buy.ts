@@ -1,31 +1,16 @@
 /** `groundtruth buy`: a quote, a purchase under one name, its receipt, and the proof of what was bought. */
-import { openClient } from '../client/client.ts'
 import { HubDistrusted } from '../client/errors.ts'
-import type { HubClient } from '../client/hub.ts'
 import { type Format, pageRows } from '../client/pages.ts'
-import type { AnyQuery } from '../client/query.ts'
-import { apiKeyIn, readSecret } from '../config.ts'
-import { exitCodes } from '../exit.ts'
-import { parseTime } from '../market/time.ts'
-import { parseUsd, usdText } from '../sales/money.ts'
+import { usdText } from '../sales/money.ts'
 import { verifyCommand } from '../verify/cli.ts'
-import { BuyingError, buyingErrorOf } from './buying-error.ts'
+import { type AskingOptions, keyOf, mostOf, openHub, queryOf, reporting, usageError } from './asking.ts'
+import { BuyingError } from './buying-error.ts'
 import { openOutput, toStandardOutput, writeEach } from './output.ts'
 import { isFilePerPage, joinPages, pagesNote } from './pages.ts'
 
-export type BuyOptions = {
-  readonly hub: string
-  readonly keyFile?: string
-  readonly station?: string
-  readonly sensor?: string
-  readonly quantity: readonly string[]
-  readonly from: string
-  readonly to: string
-  readonly every?: string
-  readonly minQuality?: number
+export type BuyOptions = AskingOptions & {
   readonly format: Format
   readonly output?: string
-  readonly maxUsd: string
   readonly quote: boolean
   readonly bundle?: string
   readonly wait: number
@@ -35,51 +20,8 @@ export type BuyOptions = {
 /** Formats whose rows are compared with the proof. */
 const comparable: ReadonlySet<Format> = new Set(['json', 'csv', 'ndjson'])
 
-const usageError = (message: string): BuyingError => new BuyingError(message, exitCodes.usage)
-
-/** The query as the client takes it; wrong times are told before anything is asked. */
-const queryOf = ({ station, sensor, quantity, from, to, every, minQuality }: BuyOptions): AnyQuery => {
-  for (const [name, text] of Object.entries({ from, to })) {
-    const parsed = parseTime(text)
-    if (!parsed.ok) throw usageError(`--${name} ${parsed.detail}`)
-  }
-  return {
-    ...(station === undefined ? {} : { station }),
-    ...(sensor === undefined ? {} : { sensor }),
-    ...(quantity.length === 0 ? {} : { quantity }),
-    ...(every === undefined ? {} : { every }),
-    ...(minQuality === undefined ? {} : { minQuality }),
-    from,
-    to,
-  }
-}
-
-const keyOf = ({ keyFile }: BuyOptions): string | undefined => {
-  const key = keyFile === undefined ? apiKeyIn(process.env) : readSecret(keyFile)
-  if (key !== undefined && !/^[\x21-\x7e]{1,256}$/.test(key))
-    throw usageError(`${keyFile ?? 'GROUNDTRUTH_KEY'} does not hold an API key`)
-  return key
-}
-
-const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
-
-/** Whether others on the way see what goes to an address. */
-const isOpen = (address: string): boolean => {
-  const { protocol, hostname } = new URL(address)
-  return protocol === 'http:' && !loopback.test(hostname)
-}
-
-const openHub = (url: string, key: string | undefined, maxMicroUsd: bigint): HubClient => {
-  try {
-    return openClient({ url, maxMicroUsd, ...(key === undefined ? {} : { key }) })
-  } catch (error) {
-    throw usageError(`--hub: ${(error as Error).message}`)
-  }
-}
-
 const purchase = async (options: BuyOptions): Promise<void> => {
-  const most = parseUsd(options.maxUsd)
-  if (most === undefined) throw usageError(`--max-usd takes dollars as 0.01 or 25, not ${options.maxUsd}`)
+  const most = mostOf(options)
   const { output, bundle } = options
   if (options.json && !options.quote && output === undefined)
     throw usageError('--json needs --output: without it the readings themselves go to standard output')
@@ -91,8 +33,6 @@ const purchase = async (options: BuyOptions): Promise<void> => {
   if (key === undefined && !options.quote)
     throw usageError('a key is needed: --key-file FILE, or GROUNDTRUTH_KEY. POST /v1/keys makes one')
   const hub = openHub(options.hub, key, most)
-  if (key !== undefined && isOpen(options.hub))
-    process.stderr.write(`The key goes to ${options.hub} in the clear: https:// would hide it.\n`)
   const words = (text: string) => (output === undefined ? process.stderr : process.stdout).write(`${text}\n`)
 
   await using others = new AsyncDisposableStack()
@@ -193,13 +133,4 @@ const purchase = async (options: BuyOptions): Promise<void> => {
 }
 
 /** Buys, and says what went wrong with the exit code for it. */
-export const buy = async (options: BuyOptions): Promise<void> => {
-  try {
-    await purchase(options)
-  } catch (error) {
-    const reason = buyingErrorOf(error)
-    if (!(reason instanceof BuyingError)) throw reason
-    process.stderr.write(`${reason.message}\n`)
-    process.exitCode = reason.code
-  }
-}
+export const buy = (options: BuyOptions): Promise<void> => reporting(() => purchase(options))
