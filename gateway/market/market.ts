@@ -11,7 +11,7 @@ import { type Api, caching, type MarketDeps } from './api.ts'
 import { answerMs, faultOf } from './failure.ts'
 import { openGate } from './gate.ts'
 import { limitBodies, limitRates } from './limits.ts'
-import { meterRequests } from './metrics.ts'
+import { meterRequests, meterSubscriptions } from './metrics.ts'
 import { fieldFaults } from './parameters.ts'
 import { type Fault, fault, Problem, problemResponse } from './problem.ts'
 import { addAccount } from './routes/account.ts'
@@ -176,7 +176,10 @@ export const createApi = (deps: MarketDeps): Api => {
     if (deps.till.rail !== undefined) addTopUp(app, deps, deps.till)
     addSla(app, deps, deps.till)
     addPurchases(app, deps, deps.till, runPriced, sendBundle)
-    if (deps.desk !== undefined) addSubscriptions(app, deps.till, deps.desk)
+    if (deps.desk !== undefined) {
+      addSubscriptions(app, deps.till, deps.desk)
+      meterSubscriptions(deps.metrics, deps.desk.book)
+    }
     if (deps.till.cards !== undefined) addCheckout(app, deps, deps.till, deps.till.cards)
     if (deps.verifyBundle !== undefined)
       addMcp(app, deps, deps.verifyBundle, openGate(mostVerified, mostVerifiedWaiting))

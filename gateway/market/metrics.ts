@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import { routePath } from 'hono/route'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Evidence } from '../evidence/evidence.ts'
+import type { Subscriptions } from '../sales/subscriptions.ts'
 
 // From a look-up in memory to a page of 10,000 readings on a Pi.
 const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10]
@@ -59,3 +60,17 @@ export const meterStreams = (metrics: Registry, open: () => number): void =>
       this.set(open())
     },
   })
+
+/** Registers how many subscriptions there are. */
+export const meterSubscriptions = (metrics: Registry, book: Pick<Subscriptions, 'counts'>): void => {
+  new Gauge({
+    name: 'groundtruth_subscriptions',
+    help: 'Subscriptions, by kind and state; paused ones wait for their owners.',
+    labelNames: ['kind', 'state'] as const,
+    registers: [metrics],
+    collect() {
+      this.reset()
+      for (const { kind, state, count } of book.counts()) this.set({ kind, state }, count)
+    },
+  })
+}

@@ -18,6 +18,8 @@ export type WantedTab = {
   readonly scopeOf: (span: Span) => string
   /** What is kept of what was delivered, in one transaction with its settlement. */
   readonly settled?: (segment: Segment) => void
+  /** Charged once and settled at once: no more is held than that costs. */
+  readonly isSingle?: boolean
   /** Not opened for a buyer who cannot pay one value; not to be asked where all is the buyer's own. */
   readonly afford: boolean
 }

@@ -153,6 +153,9 @@ export const openSubscriptions = (database: DatabaseSync) => {
   const active = database.prepare(
     "SELECT * FROM subscription WHERE kind = ? AND state = 'active' ORDER BY id",
   )
+  const counts = database.prepare(
+    'SELECT kind, state, count(*) AS count FROM subscription GROUP BY kind, state',
+  )
   const remove = database.prepare('DELETE FROM subscription WHERE id = ? AND customer = ?')
   const setSecret = database.prepare('UPDATE subscription SET secret = ? WHERE id = ?')
   const took = database.prepare(`
@@ -209,6 +212,13 @@ export const openSubscriptions = (database: DatabaseSync) => {
     },
     ofCustomer: (customer: string): Subscription[] => ofCustomer.all(customer).map(asSubscription),
     active: (kind: SubscriptionKind): Subscription[] => active.all(kind).map(asSubscription),
+    /** How many there are of each kind and state. */
+    counts: () =>
+      counts.all().map(({ kind, state, count }) => ({
+        kind: kind as SubscriptionKind,
+        state: state as SubscriptionState,
+        count: Number(count),
+      })),
     /** Whether there was such a one of that customer to remove. */
     remove: (customer: string, id: string): boolean => Number(remove.run(id, customer).changes) > 0,
     setSecret: (id: string, secret: Uint8Array): void => void setSecret.run(secret, id),

@@ -38,6 +38,8 @@ export type TabOrder = {
    * own where nothing of the segment cost anything.
    */
   readonly settled?: (segment: Segment) => void
+  /** Charged once and settled at once: no more is held than that costs. */
+  readonly isSingle?: boolean
 }
 
 /** A settled segment. `receipt` is the id of its sale; null where nothing of it cost anything. */
@@ -113,11 +115,11 @@ const rail = 'credits'
 /** Opens a tab. Who opens it looks first whether its key counts. */
 export const openTab = (
   deps: TabDeps,
-  { name, apiKey, query, asked, scopeOf, settled }: TabOrder,
+  { name, apiKey, query, asked, scopeOf, settled, isSingle = false }: TabOrder,
   customer: string,
 ): Tab => {
   const { holds, keys, table, bases, network, hub, prices, factor, nowMs } = deps
-  let want = prices.baseMicroUsd + firstHoldValues * prices.valueMicroUsd
+  let want = isSingle ? 0n : prices.baseMicroUsd + firstHoldValues * prices.valueMicroUsd
   const most = prices.baseMicroUsd + mostHoldValues * prices.valueMicroUsd
   let hold: { readonly id: string; readonly amount: MicroUsd } | undefined
   let closed = false

@@ -226,6 +226,9 @@ describe('what a receiver answers', () => {
     const { id } = await subscribe(world, buyer.key, { kind: 'webhook', url: receiver.url })
     await world.emit(1)
     await untilShown(world, buyer.key, id, { state: 'ended', reason: 'gone' })
+    expect(await (await world.api.request('/metrics')).text()).toContain(
+      'groundtruth_subscriptions{kind="webhook",state="ended"} 1',
+    )
     await world.emit(1)
     expect(receiver.posts()).toHaveLength(1)
     expect(buyer.credit()).toBe(1_000_000n)
@@ -281,6 +284,22 @@ describe('money', () => {
     await world.ask(`/v1/subscriptions/${id}/resume`, buyer.key, 'POST')
     await untilShown(world, buyer.key, id, { state: 'active', delivered: 3 })
     expect(seqsOf(receiver)).toEqual([1, 2, 3])
+  })
+
+  test('for one that waits for its answer is not kept from the others', async () => {
+    const world = await openHub(newPlace(), { webhook: { privateAddresses: true } })
+    const [slow, quick] = [await startReceiver(), await startReceiver()]
+    const buyer = await world.signUp(2n * (base + rowPrice))
+    const first = await subscribe(world, buyer.key, { kind: 'webhook', url: slow.url })
+    const second = await subscribe(world, buyer.key, { kind: 'webhook', url: quick.url })
+    const answers: (() => void)[] = []
+    slow.reply = (received, response) => void answers.push(() => willing(received, response))
+    await world.emit(1)
+    await untilEvents(slow, 1)
+    await untilShown(world, buyer.key, second.id, { state: 'active', delivered: 1 })
+    for (const answer of answers) answer()
+    await untilShown(world, buyer.key, first.id, { state: 'active', delivered: 1 })
+    expect(buyer.credit()).toBe(0n)
   })
 
   test('of a key’s budget, and a revoked key, pause it too; another key of the account takes it on', async () => {

@@ -133,13 +133,13 @@ test('a hub that is killed again and again loses no event of a webhook, and char
   isShaky = false
   await endFleet()
 
-  const now = await until('an end', 90, async () => {
-    const before = await ask<Shown>(`/v1/subscriptions/${id}`)
-    await sleep(2_000)
-    const after = await ask<Shown>(`/v1/subscriptions/${id}`)
-    const isStill = before.delivered === after.delivered && after.failures === 0
-    return isStill && after.delivered === taken.size ? after : undefined
-  })
+  let now = await ask<Shown>(`/v1/subscriptions/${id}`)
+  for (let isStill = false; !isStill; ) {
+    const before = now
+    await sleep(3_000)
+    now = await ask<Shown>(`/v1/subscriptions/${id}`)
+    isStill = before.delivered === now.delivered && now.failures === 0
+  }
   const { readings } = await ask<{ readings: Row[] }>('/v1/readings?from=-15m&limit=10000')
   const names = new Set([...taken.values()].map(nameOf))
   const first = Math.min(...[...taken.values()].map(({ proof }) => proof.seq))

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
 import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
@@ -139,6 +140,23 @@ test('the same order gives the same login with another password, and no password
   expect(JSON.stringify(await shown(world, buyer.key, first.id))).not.toContain('assword')
   const kept = world.till.sales.subscriptions.find(first.id)!
   expect(Buffer.from(kept.secret).toString('base64url')).not.toBe(second.login!.password)
+})
+
+test('a hub stops though a login does not read what it is given', async () => {
+  const world = await openWorld()
+  const buyer = await world.signUp(1_000_000n)
+  const told = await subscribe(world, buyer.key, { kind: 'mqtt' })
+  const { client } = await connect(told)
+  client.stream.pause()
+  const { logins } = world.broker
+  // Until its connection takes no more.
+  for (let isTaken = true; isTaken; ) {
+    const handed = logins!.hand(told.id, `gt/1/${network}/sub/${told.id}/x`, 'x'.repeat(60_000))
+    isTaken = await Promise.race([handed.then(() => true), sleep(300).then(() => false)])
+  }
+  await world.emit(1)
+  await sleep(300)
+  await world.close()
 })
 
 test('only the password that was told lets a login in', async () => {

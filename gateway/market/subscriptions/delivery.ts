@@ -124,6 +124,7 @@ export const openDeliveries = (deps: DeliveryDeps) => {
         url: new URL(subscription.url!),
         headers: {
           'content-type': contentType,
+          'cache-control': 'no-store',
           'user-agent': `groundtruth/${deps.version}`,
           'webhook-request-origin': deps.origin,
           ...signedHeaders({ id, timestampS, body }, subscription.secret, deps.hub),
@@ -159,6 +160,7 @@ export const openDeliveries = (deps: DeliveryDeps) => {
       const { perMinute } = subscription
       const opened = deps.openTab({
         ...tabOf(subscription),
+        isSingle: true,
         settled: ({ priceMicroUsd: price }) => {
           const now = nowMs()
           const nextTryMs = perMinute === null ? 0 : now + Math.ceil(60_000 / perMinute)

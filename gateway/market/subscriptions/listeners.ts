@@ -110,6 +110,8 @@ export const openListeners = (deps: ListenersDeps) => {
     /** Stops; what was given is settled. */
     stop: async (): Promise<void> => {
       stopping.abort()
+      // One that does not read would be waited for.
+      for (const id of served.keys()) logins.dismiss(id)
       await Promise.all(served.values())
     },
   }
