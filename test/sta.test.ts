@@ -1,7 +1,10 @@
 /** SensorThings 1.1 by requirement class (OGC 18-088), as its abstract tests ask, on a hub that gives everything. */
+import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createApi } from '#gateway/market/market.ts'
 import { unitOfMeasurement } from '#gateway/market/sta/units.ts'
 import { quantities } from '#gateway/reading/quantity.ts'
+import { type Store, StoreUnavailable } from '#gateway/store/store.ts'
 import { type Answered, openChecked } from '#test/market-schema.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, type World } from '#test/market-world.ts'
 import { asking, entitySets, idsOf, type Json, root, setOf } from '#test/sta-world.ts'
@@ -485,6 +488,51 @@ describe('what is asked for and what there is', () => {
       const old = ids.filter((id) => before.includes(id as string))
       expect(old.toSorted()).toEqual(before.toSorted())
       expect(new Set(ids).size).toBe(ids.length)
+    }
+  })
+
+  test('what there is is looked up once a second, and again at once where the store was away', async () => {
+    const clock = { nowMs }
+    await using busy = await openWorld()
+    let asked = 0
+    let isAway = true
+    const store: Store = {
+      ...busy.store,
+      sensors: async (station) => {
+        asked++
+        if (isAway) throw new StoreUnavailable('away')
+        return busy.store.sensors(station)
+      },
+    }
+    const { get, problem } = asking({
+      api: createApi({ ...busy.deps, metrics: new Registry(), store, nowMs: () => clock.nowMs }),
+    })
+    expect((await problem('/Datastreams')).status).toBe(503)
+    isAway = false
+    const count = async () => (await get('/Datastreams', { $count: 'true', $top: '0' }))['@iot.count']
+    expect(await count()).toBe(4)
+    await busy.store.write([{ ...anHour()[0]!, sensor: 'attic', seq: 500 }])
+    clock.nowMs += 999
+    expect([await count(), asked]).toEqual([4, 2])
+    // Its observations are there before it is.
+    const sensors = {
+      $expand: 'Datastream($select=id)',
+      $filter: 'phenomenonTime lt 2026-11-21T11:00:01Z',
+      $top: '9',
+    }
+    const { value } = await get('/Observations', sensors)
+    expect((value as Json[]).filter(({ Datastream }) => Datastream === null)).toHaveLength(3)
+    clock.nowMs += 1
+    expect([await count(), asked]).toEqual([7, 3])
+  })
+
+  test('addresses in what there is are those that it was asked at', async () => {
+    for (const host of ['one.example', 'other.example']) {
+      const response = await world.api.request(`http://${host}${root}/ObservedProperties('temperature')`)
+      expect(await response.json()).toMatchObject({
+        '@iot.selfLink': `http://${host}${root}/ObservedProperties('temperature')`,
+        definition: `http://${host}/v1/quantities#temperature`,
+      })
     }
   })
 

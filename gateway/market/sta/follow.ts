@@ -25,19 +25,15 @@ export const behind = ({ catalogue }: Desk, { set, key }: Entity, link: string):
 export const streamsBehind = ({ catalogue }: Desk, { key }: Entity): readonly Entity[] =>
   catalogue.within('Datastreams', key)
 
-/** The entity behind a link of an observation. */
+/** The entity behind a link of an observation; undefined while it is so new that it is not known. */
 export const behindObservation = (
   { catalogue }: Desk,
   { stream, key }: Observation,
   link: string,
-): Entity => {
-  const found =
-    link === 'Datastream'
-      ? catalogue.find('Datastreams', stream)
-      : catalogue.find('FeaturesOfInterest', key.station)
-  if (found === undefined) throw nothing(`the ${link} of this Observation is not known`)
-  return found
-}
+): Entity | undefined =>
+  link === 'Datastream'
+    ? catalogue.find('Datastreams', stream)
+    : catalogue.find('FeaturesOfInterest', key.station)
 
 /** One of many, by its id. */
 const oneOf = async (
@@ -62,8 +58,11 @@ const oneOf = async (
 
 /** What an entity links to. */
 const linked = (desk: Desk, place: Place, { name, to, many }: { readonly name: string } & Link): Place => {
-  if (place.kind === 'observation')
-    return { kind: 'entity', entity: behindObservation(desk, place.observation, name) }
+  if (place.kind === 'observation') {
+    const entity = behindObservation(desk, place.observation, name)
+    if (entity === undefined) throw nothing(`the ${name} of this Observation is not known yet`)
+    return { kind: 'entity', entity }
+  }
   if (place.kind !== 'entity') throw new Error('a link of many was followed')
   const { entity } = place
   if (to === 'Observations') return { kind: 'streams', streams: streamsBehind(desk, entity) }

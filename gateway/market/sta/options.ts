@@ -142,12 +142,12 @@ const read = (
   counted: Counted,
 ): Options => {
   const found = new Map<OptionName, string>()
-  for (const [given_, value] of given) {
-    const name = names.find((one) => one === given_)
+  for (const [written, value] of given) {
+    const name = names.find((one) => one === written)
     if (name === undefined) {
-      const nearest = nearestName(given_, names)
+      const nearest = nearestName(written, names)
       const hint = nearest === undefined ? `; there are ${names.join(', ')}` : `; did you mean "${nearest}"?`
-      throw invalidOption(given_, `is no option${hint}`)
+      throw invalidOption(written, `is no option${hint}`)
     }
     if (found.has(name)) throw invalidOption(name, 'may be given only once')
     found.set(name, value)
