@@ -363,6 +363,13 @@ test('only rows that are given are paid, and the proof of them holds no others',
   })
   // A box around the first row of each would hold more of both.
   expect(await buy(`${all} GROUP BY station LIMIT 1`)).toMatchObject({ scope: null })
+  // Nor does it hold what comes after the sale.
+  expect(await buy(panel(fromMs, nowMs + hourMs))).toMatchObject({
+    scope: { stations: [stationB], fromMs, toMs: nowMs },
+  })
+  expect(await buy(panel(fromMs + 30_000, nowMs + hourMs).replace('10m', '7h'))).toMatchObject({
+    scope: { stations: [stationB], fromMs: fromMs + 30_000, toMs: nowMs },
+  })
   expect(await buy(`${all} AND ${ofB}; ${all} AND ${ofB} LIMIT 1`)).toMatchObject({ scope: null })
   expect(await buy(panel(fromMs + 60_000, nowMs - 60_000))).toMatchObject({
     scope: { stations: [stationB], fromMs: fromMs + 60_000, toMs: nowMs - 60_000 },

@@ -62,7 +62,8 @@ const boxOf = (parts: readonly Part[], span: Span, isCut: boolean): Box | undefi
     fromMs = Math.min(fromMs, timeMs)
     toMs = Math.max(toMs, untilMs)
   }
-  return { stations, fromMs: Math.max(fromMs, span.fromMs), toMs: Math.min(toMs, span.toMs) }
+  const box = { stations, fromMs: Math.max(fromMs, span.fromMs), toMs: Math.min(toMs, span.toMs) }
+  return box.fromMs < box.toMs ? box : undefined
 }
 
 /** Cuts the rows of groups as the statement says, and prices what is left. `span` is the statement's; `nowMs` is when it is given. */
@@ -103,6 +104,7 @@ export const selectedOf = (
       ageMs: nowMs - timeMs,
       ...(score === undefined ? {} : { score }),
     })),
-    box: boxOf(parts, span, count(given) < count(groups)),
+    // What comes after this is not given, whatever was asked for.
+    box: boxOf(parts, { ...span, toMs: Math.min(span.toMs, nowMs) }, count(given) < count(groups)),
   }
 }
