@@ -2,6 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { InfluxDB } from 'influx'
 import { expect, onTestFinished, test } from 'vitest'
 import { run as serve } from '#gateway/market/serve.ts'
+import { verifyBundle } from '#gateway/verify/verify.ts'
 import { nowMs, stationA, stationB } from '#test/market-world.ts'
 import { openShop } from '#test/sales/shop.ts'
 import { startSellingHub } from '#test/sales/whole-hub.ts'
@@ -415,5 +416,20 @@ test('a whole hub answers the influx package what it answers everybody', { timeo
       buckets.map(({ time, values, counts }) => [Date.parse(time), values.temperature, counts.temperature]),
     ),
   )
+  const short = `time >= ${from}ms AND time < ${from + 4000}ms`
+  const bought = await fetch(`${http}${address(`SELECT temperature FROM readings WHERE ${short}`)}`, {
+    headers: { authorization: `Bearer ${key}` },
+  })
+  const values = ((await bought.json()) as Body).results[0]!.series![0]!.values
+  const receipt = bought.headers.get('receipt-id')
+  const report = await until('its proof', 60, async () => {
+    const bundle = await fetch(`${http}/v1/receipts/${receipt}/bundle`, {
+      headers: { authorization: `Bearer ${key}` },
+    })
+    return bundle.ok ? verifyBundle(new Uint8Array(await bundle.arrayBuffer())) : undefined
+  })
+  expect([report.ok, report.failure]).toEqual([true, null])
+  const times = new Set(report.readings.map(({ timeMs }) => timeMs))
+  expect(values.every(([time]) => times.has(time as number))).toBe(true)
   await expect(clientOf(http, `${key}x`).getMeasurements()).rejects.toThrow('authorization failed')
 })
