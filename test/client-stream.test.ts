@@ -22,7 +22,7 @@ const clientOf = (
   { url }: World,
   authorization?: string,
   changed: (answer: Response) => Response = (answer) => answer,
-  more: { maxMicroUsd?: bigint; maxTotalMicroUsd?: bigint } = {},
+  more: { maxMicroUsd?: bigint; maxTotalMicroUsd?: bigint; tries?: number } = {},
 ) => {
   const requests: Request[] = []
   const hub = openClient({
@@ -79,17 +79,22 @@ test('readings come as they are measured, of the stations that are asked for, un
 test('a stream that breaks goes on behind the last reading: none is missed, none comes twice', async () => {
   const world = await openStreamWorld()
   let cuts = 2
-  const { hub, opened } = clientOf(world, undefined, (answer) =>
-    rewritten(answer, (text, end) => {
-      const second = text.indexOf('event: reading', text.indexOf('event: reading') + 1)
-      if (cuts > 0 && second > 0) {
-        cuts--
-        end()
-        // Half of an event is none.
-        return text.slice(0, second + 30)
-      }
-      return text
-    }),
+  const { hub, opened } = clientOf(
+    world,
+    undefined,
+    (answer) =>
+      rewritten(answer, (text, end) => {
+        const second = text.indexOf('event: reading', text.indexOf('event: reading') + 1)
+        if (cuts > 0 && second > 0) {
+          cuts--
+          end()
+          // Half of an event is none.
+          return text.slice(0, second + 30)
+        }
+        return text
+      }),
+    // Tries are counted anew with every event.
+    { tries: 2 },
   )
   await world.emit(4)
   await until('evidence', 10, async () => (world.evidence.committed >= 4 ? true : undefined))
@@ -231,4 +236,13 @@ test('events are read however they are cut, with each of the three ends of a lin
       await Array.fromAsync(eventsIn(ReadableStream.from(pieces) as ReadableStream<Uint8Array>)),
     ).toEqual(whole)
   }
+  let isLeft = false
+  const endless = new ReadableStream<Uint8Array>({
+    pull: (controller) => controller.enqueue(bytes),
+    cancel: () => {
+      isLeft = true
+    },
+  })
+  for await (const { id } of eventsIn(endless)) if (id === '2-0') break
+  expect(isLeft).toBe(true)
 })

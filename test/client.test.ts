@@ -398,14 +398,23 @@ describe('the client: a rude world', () => {
       await expect(hub.buy(hourOfB)).rejects.toThrow(words)
     }
     const { open } = await openShop(many)
-    const greedy = open({ maxMicroUsd: 1_000_000n }, async (request, next) => {
-      const answer = await next(request)
-      if (!request.url.includes('cursor=')) return answer
-      const headers = new Headers(answer.headers)
-      headers.set('price', '1')
-      return new Response(answer.body, { headers })
-    })
-    await expect((await greedy.buy(hourOfB)).all()).rejects.toThrow('asks for 1 on page 2')
+    const later: readonly (readonly [header: string, value: string, words: string])[] = [
+      ['price', '1', 'asks for 1 on page 2'],
+      ['content-digest', 'sha-256=:AAAA:', 'not what its Content-Digest says'],
+      ['link', 'of-the-first', 'gives the same page again'],
+    ]
+    for (const [header, value, words] of later) {
+      let link = ''
+      const hub = open({ maxMicroUsd: 1_000_000n }, async (request, next) => {
+        const answer = await next(request)
+        link ||= answer.headers.get('link') ?? ''
+        if (!request.url.includes('cursor=')) return answer
+        const headers = new Headers(answer.headers)
+        headers.set(header, value === 'of-the-first' ? link : value)
+        return new Response(answer.body, { headers })
+      })
+      await expect((await hub.buy(hourOfB)).all()).rejects.toThrow(words)
+    }
   })
 
   test('a key goes to the hub and nowhere else, and no further than one address', async () => {

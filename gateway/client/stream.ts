@@ -150,7 +150,6 @@ export async function* streamOf(
         failures = 0
       })
     } catch (error) {
-      signal?.throwIfAborted()
       const isOver = failures >= tries
       if (error instanceof HubProblem) {
         if (isOver || !isPassing(error)) throw error
