@@ -1,11 +1,13 @@
 /** The scope of a sale: which readings were bought, kept with it as JSON, for a bundle of the same. */
 import { z } from '@hono/zod-openapi'
 import type { Evidence } from '../evidence/evidence.ts'
+import type { Span } from '../sales/tab.ts'
 import type { Selection } from '../store/store.ts'
+import { maxStations } from './area.ts'
 import type { Answer } from './query.ts'
 
 // An hour of 100 stations is a bundle that a buyer verifies in seconds.
-const newestSpanMs = 3_600_000
+const bundleSpanMs = 3_600_000
 
 /** The span of the newest readings; null where they are too far apart for one bundle, or there are none. */
 export const newestScope = (answer: Answer, selection: Partial<Selection>): Selection | null => {
@@ -13,8 +15,26 @@ export const newestScope = (answer: Answer, selection: Partial<Selection>): Sele
   if (times.length === 0) return null
   const fromMs = times.reduce((least, ms) => Math.min(least, ms))
   const toMs = times.reduce((most, ms) => Math.max(most, ms)) + 1
-  return toMs - fromMs > newestSpanMs ? null : { ...selection, fromMs, toMs }
+  return toMs - fromMs > bundleSpanMs ? null : { ...selection, fromMs, toMs }
 }
+
+/**
+ * What a segment of a tab holds of what was asked; null where that is no bundle: a backlog beside fresh readings would be
+ * one of all that is in between.
+ */
+export const segmentScope = (
+  { stations, fromMs, lastMs }: Span,
+  { sensor, quantities }: Pick<Selection, 'sensor' | 'quantities'>,
+): Selection | null =>
+  lastMs - fromMs > bundleSpanMs || stations.size > maxStations
+    ? null
+    : {
+        stations: [...stations].sort(),
+        ...(sensor === undefined ? {} : { sensor }),
+        ...(quantities === undefined ? {} : { quantities }),
+        fromMs,
+        toMs: lastMs + 1,
+      }
 
 /** A scope as a sale keeps it, without stations that are not registered: nothing of them was sold, or can be proved. */
 export const scopeText = (scope: Selection | null, { station }: Pick<Evidence, 'station'>): string => {

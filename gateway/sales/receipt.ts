@@ -17,9 +17,9 @@ const jwsOf = (receipt: SalesReceipt, network: string): object => ({
   ...(receipt.offer === undefined ? {} : { offer: toHex(receipt.offer) }),
 })
 
-/** What a receipt says of the scope that its sale is kept with: JSON, where there is one. */
+/** What a receipt says of the scope that its sale is kept with, JSON: nothing where that is null. */
 export const soldScope = (text: string): Pick<SalesReceipt, 'scope'> => {
-  const scope = text === '' ? null : (JSON.parse(text) as BundleScope | null)
+  const scope = JSON.parse(text) as BundleScope | null
   return scope === null ? {} : { scope: canonicalScope(scope) }
 }
 

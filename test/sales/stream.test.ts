@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { segmentScope } from '#gateway/market/scope.ts'
 import type { Statement } from '#gateway/market/tab.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
 import { network } from '#test/station.ts'
@@ -271,6 +272,21 @@ test('a reader that takes nothing pays for what the sockets took, and no more', 
   expect(buyer.credit()).toBe(10_000_000n - 100n - BigInt(rows) * 30n)
   isSound(shop)
 }, 90_000)
+
+test('a bundle of a segment is of its stations and its time, where that is an hour and a hundred stations at most', () => {
+  const span = { stations: new Set(['b', 'a']), fromMs: 1000, lastMs: 3_601_000 }
+  expect(segmentScope(span, { sensor: 'garden', quantities: [1] })).toEqual({
+    stations: ['a', 'b'],
+    sensor: 'garden',
+    quantities: [1],
+    fromMs: 1000,
+    toMs: 3_601_001,
+  })
+  expect(segmentScope({ ...span, lastMs: 3_601_001 }, {})).toBeNull()
+  const many = (count: number) => new Set(Array.from({ length: count }, (_, at) => `${at}`))
+  expect(segmentScope({ ...span, stations: many(100) }, {})?.stations).toHaveLength(100)
+  expect(segmentScope({ ...span, stations: many(101) }, {})).toBeNull()
+})
 
 test('books are settled when the hub stops, and the last word is an account and why', async () => {
   const shop = await world()

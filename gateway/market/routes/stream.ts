@@ -4,7 +4,7 @@ import type { Context } from 'hono'
 import { toHex } from '../../reading/bytes.ts'
 import type { ApiKey } from '../../sales/keys.ts'
 import { type Api, type MarketDeps, orFail } from '../api.ts'
-import { findStations, maxStations } from '../area.ts'
+import { findStations } from '../area.ts'
 import { eventStreamType, pulledBy } from '../event-stream.ts'
 import { faultOf } from '../failure.ts'
 import { addressOf } from '../limits.ts'
@@ -14,6 +14,7 @@ import { whereOf } from '../place.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { proofsOf } from '../proof.ts'
 import { type StreamQuery, streamQuery } from '../query.ts'
+import { segmentScope } from '../scope.ts'
 import { openSeats } from '../seats.ts'
 import { faultAt, heartbeatMs, type PaidSpan, type Purse, type Subject, streamEvents } from '../stream.ts'
 import type { Till } from '../till.ts'
@@ -22,9 +23,6 @@ import { noKey } from '../unpaid.ts'
 // A socket each, of the 512 that are served: the rest is for queries.
 const mostStreams = 200
 const mostStreamsEach = 10
-
-// The bundle of a segment shows all that its stations said in its span: where late readings make that long, there is none.
-const bundleSpanMs = 15 * 60_000
 
 const streamRoute = createRoute({
   method: 'get',
@@ -100,19 +98,14 @@ export const addStream = (app: Api, deps: MarketDeps, live: NonNullable<MarketDe
     const span = before && !isAfter(before.from, from) && !isAfter(from, before.to) ? before : undefined
     const paid = { from: span?.from ?? from, to: span?.to ?? from }
     const own = keys.ownStations(key.customer)
-    const { stations, minScore: _, ...selection } = subject
+    const { stations } = subject
     const opened = till.openTab({
       name,
       apiKey: key.id,
       asked,
       afford: stations === undefined || stations.some((station) => !own.has(station)),
       settled: () => tabs.note(name, JSON.stringify(paid satisfies PaidSpan)),
-      scopeOf: ({ stations, fromMs, lastMs }) =>
-        JSON.stringify(
-          lastMs - fromMs > bundleSpanMs || stations.size > maxStations
-            ? null
-            : { ...selection, stations: [...stations].sort(), fromMs, toMs: lastMs + 1 },
-        ),
+      scopeOf: (span) => JSON.stringify(segmentScope(span, subject)),
     })
     if (!opened.ok) throw new Problem(opened.fault)
     return {

@@ -6,6 +6,7 @@ import type { Signer } from '../../reading/cose.ts'
 import type { PauseReason, Subscription, Subscriptions } from '../../sales/subscriptions.ts'
 import type { Span } from '../../sales/tab.ts'
 import type { Fault } from '../problem.ts'
+import { segmentScope } from '../scope.ts'
 import type { OpenTabs } from '../tab.ts'
 import { eventBody, eventId } from './cloud-event.ts'
 import { codesOf, type GatherDeps, gather, type Selection } from './selection.ts'
@@ -72,21 +73,18 @@ export const pauseOf = ({ slug, detail }: Fault): Exclude<PauseReason, 'gone'> =
   return reason
 }
 
-// A bundle of what one message holds; a backlog beside fresh readings would be one of all that is in between.
-const maxBundleMs = 3_600_000
-
 /** The tab of a subscription: its receipts name it, and a bundle of each has the readings of its stations and time. */
 export const tabOf = ({ id, apiKey, selection }: Subscription) => ({
   name: `subscription:${id}`,
   apiKey,
   asked: `subscription ${id} ${selection}`,
-  scopeOf: ({ stations, fromMs, lastMs }: Span): string => {
+  scopeOf: (span: Span): string => {
     const { sensor, quantity } = JSON.parse(selection) as Selection
-    const quantities = quantity && codesOf(quantity)
     return JSON.stringify(
-      lastMs - fromMs > maxBundleMs
-        ? null
-        : { stations: [...stations].sort(), sensor, quantities, fromMs, toMs: lastMs + 1 },
+      segmentScope(span, {
+        ...(sensor === undefined ? {} : { sensor }),
+        ...(quantity === undefined ? {} : { quantities: codesOf(quantity) }),
+      }),
     )
   },
   afford: false,
