@@ -83,10 +83,12 @@ const purchase = async (options: BuyOptions): Promise<void> => {
   if (data === undefined) await toStandardOutput(files[0]!)
   const paid = bought.priceMicroUsd
   const receipt = bought.receiptId
+  const creditMicroUsd = bought.receipt?.creditMicroUsd ?? 0
   const summary = {
     rows,
     priceMicroUsd: Number(paid),
     priceUsd: usdText(paid),
+    ...(creditMicroUsd === 0 ? {} : { creditMicroUsd }),
     receipt,
     output: output ?? null,
     ...(kept.length > 1 ? { files: kept.map(({ path }) => path) } : {}),
@@ -101,6 +103,8 @@ const purchase = async (options: BuyOptions): Promise<void> => {
     words(
       `${rows} rows for ${usdText(paid)} USD${receipt === null ? ', so there is no receipt' : `, receipt ${receipt} checked`}`,
     )
+    if (creditMicroUsd > 0)
+      words(`${usdText(BigInt(creditMicroUsd))} USD of it credited: less was there than the hub promises`)
   }
   if (proof === undefined || bundle === undefined) return say({})
   try {

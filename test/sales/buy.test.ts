@@ -39,6 +39,7 @@ const openShop = async (
     hub,
   ) => hub(request, bindings),
   stations: readonly StoredReading[] = anHour(),
+  over: Parameters<typeof openWorld>[0] = {},
 ) => {
   const signer = newSigner()
   const selling = openSelling({
@@ -51,7 +52,7 @@ const openShop = async (
     nowMs: () => nowMs,
   })
   const { till } = selling
-  const world = await openWorld({ till, network, hubKey: signer.publicKey }, [...stations])
+  const world = await openWorld({ till, network, hubKey: signer.publicKey, ...over }, [...stations])
   const stop = new AbortController()
   const bound = Promise.withResolvers<number>()
   const hub: Fetch = (request, bindings) => world.api.fetch(request, bindings)
@@ -123,6 +124,24 @@ describe('groundtruth buy', () => {
     })
     expect((JSON.parse(readFileSync(file, 'utf8')) as { readings: unknown[] }).readings).toHaveLength(60)
     expect(existsSync(`${file}.part`)).toBe(false)
+  })
+
+  test('says what was credited where less was there than is promised', async () => {
+    // Twice as often as it does, the sensor ought to speak.
+    const paces = () => [{ sensor: 'roof', intervalMs: 30_000, newestMs: nowMs - 60_000 }]
+    const { buy, credit } = await openShop(undefined, undefined, { paces })
+    const file = join(temporaryDirectory(), 'hour.json')
+    const told = await buy(...hour, '--output', file)
+    expect(told.code, told.said).toBe(0)
+    const promised = 900n
+    const credited = (hourPrice * (promised - 500n)) / promised
+    expect(credit()).toBe(1_000_000n - hourPrice + credited)
+    expect(told.out).toContain('0.000208 USD of it credited: less was there than the hub promises')
+    const again = await buy(...hour, '--output', file, '--json')
+    expect(JSON.parse(again.out)).toMatchObject({
+      priceMicroUsd: Number(hourPrice),
+      creditMicroUsd: Number(credited),
+    })
   })
 
   test('buys nothing above --max-usd, ends with 1, and tells the price', async () => {
