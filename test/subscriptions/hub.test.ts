@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
+import { verifyBundle } from '#gateway/verify/verify.ts'
 import { generator } from '#sim/random.ts'
 import { type Running, start } from '#test/kill/process.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
@@ -31,6 +32,8 @@ const startHub = async () => {
         GROUNDTRUTH_HUB__MARKET__SELL: 'true',
         GROUNDTRUTH_HUB__MARKET__STARTERMICROUSD: '1000000',
         GROUNDTRUTH_HUB__MARKET__WEBHOOKS__PRIVATEADDRESSES: 'true',
+        GROUNDTRUTH_HUB__ANCHOR__FIRSTAGES: '1',
+        GROUNDTRUTH_HUB__ANCHOR__MAXAGES: '1',
       },
     )
     await until('the hub', 60, async () => ((await fetch(`${http}/healthz`)).ok ? true : undefined))
@@ -61,13 +64,18 @@ const startHub = async () => {
     expect(response.ok, `${method} ${path}: ${response.status}`).toBe(true)
     return (await response.json()) as T
   }
-  return { said: () => hub!.said(), up, kill, ask, endFleet: () => fleet.stop('SIGTERM') }
+  const bytes = async (path: string): Promise<Uint8Array | undefined> => {
+    const response = await fetch(`${http}${path}`, { headers: { authorization: `Bearer ${key}` } })
+    return response.ok ? new Uint8Array(await response.arrayBuffer()) : undefined
+  }
+  return { bytes, said: () => hub!.said(), up, kill, ask, endFleet: () => fleet.stop('SIGTERM') }
 }
 
 type Row = { readonly station: string; readonly proof: { readonly seq: number; readonly place: number } }
 
 type Receipts = {
   readonly receipts: readonly {
+    readonly id: string
     readonly rows: number
     readonly priceMicroUsd: number
     readonly query: string
@@ -101,7 +109,7 @@ test('an MQTT login hears a whole hub, and only what is its own', async () => {
 test('a hub that is killed again and again loses no event of a webhook, and charges each once', async () => {
   const seed = 20_261_126
   const random = generator(seed)
-  const { said, up, kill, ask, endFleet } = await startHub()
+  const { bytes, said, up, kill, ask, endFleet } = await startHub()
   const taken = new Map<string, Row>()
   let isShaky = true
   let wasLost = false
@@ -148,11 +156,12 @@ test('a hub that is killed again and again loses no event of a webhook, and char
   expect(now.delivered).toBeGreaterThan(20)
   // One event has one name, whenever it was sent; and what its receipts add up to is what was spent on it.
   expect(taken.size).toBe(names.size)
-  let [rows, spent] = [0, 0]
+  let [rows, spent, receipt] = [0, 0, '']
   const query = createHash('sha256').update(`subscription ${id} {}`).digest('hex')
   for (let before: number | null = null; ; ) {
     const page: Receipts = await ask(`/v1/receipts?limit=1000${before === null ? '' : `&before=${before}`}`)
     for (const one of page.receipts.filter((one) => one.query === query)) {
+      receipt = one.id
       rows += one.rows
       spent += one.priceMicroUsd
     }
@@ -160,5 +169,8 @@ test('a hub that is killed again and again loses no event of a webhook, and char
     if (before === null) break
   }
   expect([rows, spent]).toEqual([now.delivered, now.spentMicroUsd])
+  // What a message held can be proved like anything that is bought.
+  const bundle = await until('a proof of the oldest', 30, () => bytes(`/v1/receipts/${receipt}/bundle`))
+  expect(await verifyBundle(bundle)).toMatchObject({ ok: true, sale: { id: receipt } })
   expect(said()).not.toContain(secret)
 }, 240_000)

@@ -1,4 +1,5 @@
 import { createHmac, createPublicKey, verify } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { addressesOf, isPublic, parseTarget } from '#gateway/market/subscriptions/guard.ts'
 import { publicKeyText, secretText, signedHeaders } from '#gateway/market/subscriptions/signature.ts'
@@ -42,6 +43,32 @@ describe('the guard', () => {
     'hook.example',
   ])('%s is no target', (text) => {
     expect(parseTarget(text, web).ok).toBe(false)
+  })
+
+  test('no spelling of a private IPv4 address makes it a target', () => {
+    const octet = fc.nat(255)
+    const privately = fc.oneof(
+      fc.tuple(fc.constantFrom(0, 10, 127, 224, 255), octet, octet, octet),
+      fc.tuple(fc.constant(192), fc.constant(168), octet, octet),
+      fc.tuple(fc.constant(169), fc.constant(254), octet, octet),
+      fc.tuple(fc.constant(172), fc.integer({ min: 16, max: 31 }), octet, octet),
+    )
+    const hex = (value: number) => `0x${value.toString(16)}`
+    const octal = (value: number) => `0${value.toString(8)}`
+    fc.assert(
+      fc.property(privately, ([a, b, c, d]) => {
+        const last = [a, b, c, d].reduce((sum, one) => sum * 256 + one, 0)
+        const dotted = [a, b, c, d].join('.')
+        const spellings = [
+          ...[dotted, `${dotted}.`, `${last}`, hex(last), octal(last), [a, b, c, d].map(hex).join('.')],
+          ...[[a, b, c, d].map(octal).join('.'), `${a}.${b}.${c * 256 + d}`, `${a}.${last % 2 ** 24}`],
+          ...[`[::ffff:${dotted}]`, `[::${dotted}]`, `[64:ff9b::${dotted}]`],
+          dotted.replaceAll('.', '。'),
+        ]
+        for (const host of spellings)
+          expect([host, parseTarget(`https://${host}/`, web).ok]).toEqual([host, false])
+      }),
+    )
   })
 
   test('an address is a target up to a length', () => {
