@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { StoredReading } from '#gateway/store/store.ts'
+import type { Position, StoredReading } from '#gateway/store/store.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, type World } from '#test/market-world.ts'
 
 type Series = {
@@ -273,7 +273,7 @@ test('what one answer may hold is bounded', async () => {
   ).toContain('more than 500000 values')
 })
 
-test('for the newest rows no more is read than they are', async () => {
+test('for the newest rows no more is read than they are, and what is not good enough is counted', async () => {
   let read = 0
   const { store } = world
   const readings: typeof store.readings = async (...asked) => {
@@ -296,6 +296,26 @@ test('for the newest rows no more is read than they are', async () => {
   expect(await cost(`SELECT last(temperature) FROM readings ${where}`)).toEqual([[1], 0])
   expect(await cost(`SELECT mean(temperature) FROM readings ${where}`)).toEqual([[1], 0])
   expect(await cost(`SELECT temperature FROM readings ${where}`)).toEqual([[120], 120])
+  const [poor] = anHour() as [StoredReading]
+  let asked = 0
+  const page: typeof store.readings = async (
+    _selection,
+    limit,
+    after = { timeMs: startMs, seq: 0 } as Position,
+  ) => {
+    asked += limit
+    return Array.from({ length: limit }, (_, at) => ({
+      ...poor,
+      timeMs: after.timeMs + 1 + at,
+      seq: after.seq + 1 + at,
+    }))
+  }
+  await using endless = await openWorld({ store: { ...store, readings: page } })
+  const q = `SELECT temperature FROM readings WHERE time >= ${startMs}ms AND score >= 0.9 LIMIT 1`
+  const response = await endless.api.request(`/influx/query?${new URLSearchParams({ db: 'groundtruth', q })}`)
+  const { results } = (await response.json()) as { results: Result[] }
+  expect(results[0]!.error).toContain('more than 100000 rows would be read')
+  expect(asked).toBeLessThan(120_000)
 })
 
 test('many names for one value are as many values', async () => {
@@ -402,7 +422,11 @@ test('every failure below /influx is told in the form that its clients show', as
     [415, 'a body is application/x-www-form-urlencoded here', await post('{}', 'application/json')],
     [415, 'a body is', await post('--x', 'multipart/form-data; boundary=x')],
     [413, 'at most 16384 bytes are read', await post(`q=${'x'.repeat(20_000)}`)],
-    [414, 'at most 4096 characters are read', await world.api.request(`/influx/query?q=${'x'.repeat(5000)}`)],
+    [
+      414,
+      'at most 4096 characters are read. Send it by POST',
+      await world.api.request(`/influx/query?q=${'x'.repeat(5000)}`),
+    ],
     [404, 'there is nothing at /influx/api/v2/query', await world.api.request('/influx/api/v2/query')],
     [405, 'PUT does not work here', await world.api.request('/influx/query', { method: 'PUT' })],
   ]

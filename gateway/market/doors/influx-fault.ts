@@ -13,6 +13,7 @@ const errorText = (fault: Fault, credit: string): string => {
     return `authorization failed: ${detail}. The key (POST /v1/keys) is the password; any user will do.`
   if (status === 402)
     return `${title}: ${detail}. The key (POST /v1/keys) is the password; any user will do. ${credit}`
+  if (status === 414) return `${title}: ${detail}. Send it by POST: Grafana has a setting, HTTP method.`
   return `${title}: ${detail}. ${help}`
 }
 

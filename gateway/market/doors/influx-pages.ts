@@ -70,17 +70,25 @@ const planOf = (
   return planned.plan
 }
 
+// Where few do not do, each page is larger than the one before.
+const pageGrowth = 4
+
+/** Rows that were looked at: those that are not good enough too. */
+const lookedAt = (answer: Answer): number =>
+  answer.rows.length + (answer.kind === 'readings' ? (answer.poor?.length ?? 0) : 0)
+
 async function* pagesOf(plan: Plan, run: RunPlan): AsyncGenerator<Answer> {
   let read = 0
   for (let next: Plan | undefined = plan; next !== undefined; ) {
     const answer = await run(next)
-    read += answer.rows.length
+    read += lookedAt(answer)
     if (read > mostRead)
       throw new InfluxRefusal(
         `more than ${mostRead} rows would be read: ask for a shorter time, longer intervals or fewer sensors`,
       )
     yield answer
-    next = nextPlan(next, answer)
+    const more = nextPlan(next, answer)
+    next = more && { ...more, limit: Math.min(maxRows, next.limit * pageGrowth) }
   }
 }
 
