@@ -1,5 +1,7 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { checkAnswers, checkedFetch, takeFaults } from './answers.ts'
@@ -120,4 +122,13 @@ describe('an answer', () => {
     expect(takeFaults()).toHaveLength(1)
     await expect(checkedFetch('http://other', fetch)(`${origin}/v1/quantities`)).resolves.toBeDefined()
   })
+})
+
+test('no test opens the API in a way that leaves its answers unchecked', () => {
+  const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
+  const opening = files.filter(
+    (name) =>
+      name.endsWith('.ts') && /\bcreateApi\(/.test(readFileSync(join(import.meta.dirname, name), 'utf8')),
+  )
+  expect(opening).toEqual(['answers.ts'])
 })

@@ -4,6 +4,7 @@
  */
 import { gunzipSync } from 'node:zlib'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { createApi, type MarketDeps } from '#gateway/market/market.ts'
 
 type Described = {
   readonly content?: Readonly<Record<string, { readonly schema: object }>>
@@ -164,7 +165,8 @@ const check = (description: Description, method: string, url: string, response: 
   const { faults, schema } = look(description, method, pathname, response)
   fail(faults, what)
   const type = headers.get('content-type')?.split(';')[0] ?? ''
-  if (method === 'HEAD' || response.body === null || schema === undefined || !isJson(type)) return response
+  const isWhole = method !== 'HEAD' && status !== 206
+  if (!isWhole || response.body === null || schema === undefined || !isJson(type)) return response
   const body = watched(response.body as ReadableStream<Uint8Array<ArrayBuffer>>, (bytes) => {
     const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b
     const value: unknown = JSON.parse((isPacked ? gunzipSync(bytes) : bytes).toString('utf8'))
@@ -174,6 +176,13 @@ const check = (description: Description, method: string, url: string, response: 
     fail(wrong, what)
   })
   return new Response(body, response)
+}
+
+/** The API, all of whose answers are checked. */
+export const openApi = (deps: MarketDeps): ReturnType<typeof createApi> => {
+  const api = createApi(deps)
+  checkAnswers(api)
+  return api
 }
 
 /** From now on all answers of an application in this process are checked, whoever asks it. */

@@ -5,10 +5,10 @@ import { Registry } from 'prom-client'
 import { expect, onTestFinished } from 'vitest'
 import type { JournalFiles } from '#gateway/journal/files.ts'
 import { type ExportLimits, openExports } from '#gateway/market/exports/exports.ts'
-import { createApi } from '#gateway/market/market.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import type { Store, StoredReading } from '#gateway/store/store.ts'
+import { openApi } from '#test/answers.ts'
 import { openChecked } from './market-schema.ts'
 import { anHour, nowMs, openWorld } from './market-world.ts'
 import { newSigner } from './station.ts'
@@ -91,7 +91,7 @@ export const openExporter = async (options: WorldOptions = {}) => {
     report: (error) => world.reported.push(error),
     ...(options.files === undefined ? {} : { files: options.files }),
   })
-  const app = createApi({ ...world.deps, store, metrics: new Registry(), exports })
+  const app = openApi({ ...world.deps, store, metrics: new Registry(), exports })
   const { ask, document } = await openChecked(app)
   const stop = new AbortController()
   let running: Promise<void> | undefined

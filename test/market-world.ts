@@ -5,13 +5,13 @@ import { Registry } from 'prom-client'
 import type { Anchors, Batch } from '#gateway/anchor/anchor.ts'
 import type { Evidence, RefusedRecord, StationRecord } from '#gateway/evidence/evidence.ts'
 import type { PartState } from '#gateway/market/api.ts'
-import { createApi, type MarketDeps } from '#gateway/market/market.ts'
+import type { createApi, MarketDeps } from '#gateway/market/market.ts'
 import type { Profile } from '#gateway/reading/profile.ts'
 import { type Measurement, toValues } from '#gateway/reading/reading.ts'
 import { encodeStatement, statementHash } from '#gateway/reading/statement.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import type { Store, StoredReading } from '#gateway/store/store.ts'
-import { checkAnswers } from '#test/answers.ts'
+import { openApi } from '#test/answers.ts'
 
 /** What the tests below call now. */
 export const nowMs = Date.UTC(2026, 10, 21, 12, 0, 0)
@@ -245,11 +245,9 @@ export const openWorld = async (
     report: (error) => reported.push(error),
     ...over,
   }
-  const api = createApi(deps)
-  checkAnswers(api)
   return {
     deps,
-    api,
+    api: openApi(deps),
     store,
     reported,
     parts,

@@ -1,10 +1,10 @@
 /** SensorThings 1.1 by requirement class (OGC 18-088), as its abstract tests ask, on a hub that gives everything. */
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createApi } from '#gateway/market/market.ts'
 import { unitOfMeasurement } from '#gateway/market/sta/units.ts'
 import { quantities } from '#gateway/reading/quantity.ts'
 import { type Store, StoreUnavailable } from '#gateway/store/store.ts'
+import { openApi } from '#test/answers.ts'
 import { type Answered, openChecked } from '#test/market-schema.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, type World } from '#test/market-world.ts'
 import { asking, entitySets, idsOf, type Json, root, setOf } from '#test/sta-world.ts'
@@ -505,7 +505,7 @@ describe('what is asked for and what there is', () => {
       },
     }
     const { get, problem } = asking({
-      api: createApi({ ...busy.deps, metrics: new Registry(), store, nowMs: () => clock.nowMs }),
+      api: openApi({ ...busy.deps, metrics: new Registry(), store, nowMs: () => clock.nowMs }),
     })
     expect((await problem('/Datastreams')).status).toBe(503)
     isAway = false

@@ -8,7 +8,6 @@ import { expect, onTestFinished } from 'vitest'
 import { openEvidence } from '#gateway/evidence/keep.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { openJournal } from '#gateway/journal/open.ts'
-import { createApi } from '#gateway/market/market.ts'
 import type { ReadingRow } from '#gateway/market/row.ts'
 import { run as serve } from '#gateway/market/serve.ts'
 import { openTail } from '#gateway/market/tail.ts'
@@ -22,6 +21,7 @@ import { openSelling } from '#gateway/selling.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import { runFeed } from '#gateway/store/feed.ts'
 import type { Store } from '#gateway/store/store.ts'
+import { openApi } from '#test/answers.ts'
 import { fakeAnchors } from '#test/market-world.ts'
 import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
@@ -181,7 +181,7 @@ export const openStreamWorld = async (options: StreamWorldOptions = {}) => {
       })
     : undefined
   const reported: unknown[] = []
-  const app = createApi({
+  const app = openApi({
     network,
     hubKey: hub.publicKey,
     version: '0.1.0',

@@ -74,7 +74,14 @@ export const okJson = <T extends z.ZodType>(
 export const orFail = {
   default: {
     description: 'A problem (RFC 9457)',
-    headers: headers('Allow', 'Payment-Required', 'Payment-Response', 'Retry-After', 'WWW-Authenticate'),
+    headers: headers(
+      'Allow',
+      'Content-Range',
+      'Payment-Required',
+      'Payment-Response',
+      'Retry-After',
+      'WWW-Authenticate',
+    ),
     content: { [problemContentType]: { schema: problemSchema } },
   },
 } as const

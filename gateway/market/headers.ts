@@ -15,6 +15,7 @@ const count = (description: string): Described => ({ description, schema: { type
 
 /** Every header by its name. */
 const known = {
+  'Accept-Ranges': text('bytes: parts of it can be asked for'),
   Age: count('Seconds since this was sold, where it is given again'),
   Allow: text('Methods that work here'),
   'Anchored-Until': {
@@ -25,15 +26,18 @@ const known = {
   'Budget-Remaining': count('Micro-USD that the key may still spend, where it has a budget'),
   'Content-Digest': text('SHA-256 of the body (RFC 9530), where readings are sold; receipts name the same'),
   'Content-Disposition': text('A name for the file'),
+  'Content-Range': text('Which bytes these are, and of how many'),
   'Credits-Remaining': count('Micro-USD of credit after this sale'),
-  ETag: text('A tag that changes when the answer does, of a span of time that is over'),
+  ETag: text('A tag that changes when the answer does'),
   Link: text('rel="next" where there is more'),
+  Location: text('Where it is'),
   'Payment-Required': text('What a payment on the spot has to be (x402 v2), base64'),
   'Payment-Response': text('What became of a payment on the spot (x402 v2), base64'),
   Price: count('What this cost in micro-USD, where readings are sold; of HEAD what it would cost'),
   RateLimit: text('Requests that are left, and seconds until all are back'),
   'RateLimit-Policy': text('How many requests are answered in how many seconds'),
   'Receipt-Id': text('The receipt of this sale, at /v1/receipts/{id}'),
+  'Repr-Digest': text('SHA-256 of the whole file (RFC 9530)'),
   'Retry-After': count('Seconds until it is worth asking again'),
   'SLA-Credit': count(
     'Micro-USD of the price that were credited, as less is there than is promised (/v1/sla)',
@@ -69,7 +73,7 @@ export const soldHeaders = [
 export const notModified = {
   304: {
     description: 'It is still what If-None-Match names; costs nothing',
-    headers: headers('ETag', 'Link', 'Price'),
+    headers: headers('Accept-Ranges', 'ETag', 'Link', 'Price', 'Repr-Digest'),
   },
 } as const
 

@@ -52,6 +52,9 @@ const mostBundlesWaiting = 16
 const mostVerified = 1
 const mostVerifiedWaiting = 8
 
+// Headers that are about the answer that was being made, and wrong of a problem.
+const ofTheAnswer = ['accept-ranges', 'content-disposition', 'etag', 'link', 'price', 'repr-digest']
+
 /** The application; `app.request('/v1/...')` answers without a socket, `serve.ts` puts it on one. */
 export const createApi = (deps: MarketDeps): Api => {
   const app: Api = new OpenAPIHono({
@@ -68,7 +71,7 @@ export const createApi = (deps: MarketDeps): Api => {
     c.req.path.startsWith(influxRoot) ? influxFault(c, wrong, deps) : problemResponse(wrong)
   app.onError((error, c) => {
     // What was said already of the answer that did not come about.
-    for (const name of ['etag', 'link', 'price']) c.res.headers.delete(name)
+    for (const name of ofTheAnswer) c.res.headers.delete(name)
     return answerFault(c, faultOf(error, deps.report))
   })
   app.notFound((c) => answerFault(c, fault('not-found', `there is nothing at ${c.req.path}`)))

@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import { openExports } from '#gateway/market/exports/exports.ts'
-import { createApi } from '#gateway/market/market.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { signerOf } from '#gateway/sign/key.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
+import { openApi } from '#test/answers.ts'
 import { fakeAnchors, fakeEvidence, nowMs } from '#test/market-world.ts'
 
 export type ExporterOptions = {
@@ -57,7 +57,7 @@ const work = async ({ directory, pem, key, orders }: ExporterOptions): Promise<v
   const parts = { store, anchors: fakeAnchors(), evidence: fakeEvidence(), till, nowMs: () => nowMs, report }
   const limits = { maxRows: 1e6, maxBytes: 1e9, keptMs: 86_400_000 }
   const exports = openExports({ ...parts, directory: join(directory, 'exports'), limits })
-  const api = createApi({
+  const api = openApi({
     ...parts,
     exports,
     network: exporterNetwork,

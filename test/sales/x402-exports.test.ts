@@ -3,8 +3,8 @@ import { wrapFetchWithPayment } from '@x402/fetch'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { openExports } from '#gateway/market/exports/exports.ts'
-import { createApi } from '#gateway/market/market.ts'
 import { makeDirectory } from '#test/anchor-world.ts'
+import { openApi } from '#test/answers.ts'
 import { type Shown, sha256, usualLimits } from '#test/exports-world.ts'
 import { nowMs, stationB } from '#test/market-world.ts'
 import { openShop, openTokenChain, type TokenChain } from '#test/sales/x402-world.ts'
@@ -34,7 +34,7 @@ test('an export is paid by x402 on the spot: its id opens it, and what it did no
     await running
     exports[Symbol.dispose]()
   })
-  const api = createApi({ ...shop.world.deps, metrics: new Registry(), exports })
+  const api = openApi({ ...shop.world.deps, metrics: new Registry(), exports })
   const wallet = await onChain.newWallet(1_000_000n)
   const buyer = shop.buyer(wallet)
   let paidWith = ''

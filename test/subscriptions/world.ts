@@ -5,7 +5,6 @@ import { expect, onTestFinished } from 'vitest'
 import { openEvidence } from '#gateway/evidence/keep.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { openJournal } from '#gateway/journal/open.ts'
-import { createApi } from '#gateway/market/market.ts'
 import { openSubscriptionDesk, type SubscriptionsDeps } from '#gateway/market/subscriptions/subscriptions.ts'
 import { openTail } from '#gateway/market/tail.ts'
 import { rules } from '#gateway/quality/all.ts'
@@ -17,6 +16,7 @@ import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { openEmbeddedStore } from '#gateway/store/embedded.ts'
 import { runFeed } from '#gateway/store/feed.ts'
+import { openApi } from '#test/answers.ts'
 import { openChecked } from '#test/market-schema.ts'
 import { fakeAnchors } from '#test/market-world.ts'
 import { aReading, envelopeChain, network, newSigner } from '#test/station.ts'
@@ -103,7 +103,7 @@ export const openHub = async (place = newPlace(), over: HubOver = {}) => {
     },
     stop.signal,
   )
-  const api = createApi({
+  const api = openApi({
     ...{ network, version: '0.1.0', store, evidence, anchors, till, desk, hubKey: hub.publicKey },
     batchMaxAgeMs: 300_000,
     firstBatchMaxAgeMs: 10_000,

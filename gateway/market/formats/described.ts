@@ -9,17 +9,21 @@ const opaque = (isText: boolean, title: string) =>
     ? z.string().openapi({ description: title })
     : ({ type: 'string', format: 'binary', description: title } as const)
 
-/** A response with rows, by media type; `schema` is of its JSON. */
-export const offered = <T extends z.ZodType>(schema: T, description: string) => {
+/** Rows by media type; `schema` is of their JSON. */
+export const rowsContent = <T extends z.ZodType>(schema: T) => {
   const described: Readonly<Record<string, z.ZodType>> = { json: schema, geojson: readingFeaturesSchema }
-  return {
+  return Object.fromEntries(
+    formats.map(({ name, mediaType, isText, title }) => [
+      mediaType,
+      { schema: described[name] ?? opaque(isText, title) },
+    ]),
+  )
+}
+
+/** A response with rows. */
+export const offered = <T extends z.ZodType>(schema: T, description: string) =>
+  ({
     description,
     headers: headers('ETag', 'Link', ...soldHeaders),
-    content: Object.fromEntries(
-      formats.map(({ name, mediaType, isText, title }) => [
-        mediaType,
-        { schema: described[name] ?? opaque(isText, title) },
-      ]),
-    ),
-  } as const
-}
+    content: rowsContent(schema),
+  }) as const

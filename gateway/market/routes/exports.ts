@@ -9,10 +9,13 @@ import { exportSchema, exportsSchema } from '../export-schemas.ts'
 import type { Export } from '../exports/book.ts'
 import type { Counted, ExportOrder, Exports } from '../exports/exports.ts'
 import { formats } from '../formats/all.ts'
+import { rowsContent } from '../formats/described.ts'
+import { headers, notModified } from '../headers.ts'
 import { idempotencyKeyIn } from '../idempotency-key.ts'
 import { queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { exportQuery, type Plan, planReadings, queryText } from '../query.ts'
+import { readingsSchema } from '../schemas.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
 import { noKey } from '../unpaid.ts'
@@ -35,7 +38,7 @@ const orderRoute = createRoute({
   responses: {
     202: {
       ...okJson(exportSchema, 'It is taken on'),
-      headers: { Location: { description: 'Where to look how it is', schema: { type: 'string' } } },
+      headers: headers('Location', 'Payment-Response', 'Retry-After'),
     },
     ...orFail,
   },
@@ -58,7 +61,7 @@ const statusRoute = createRoute({
   summary: 'How an export is, and where its file is',
   security: keyOrId,
   request: { query: queryOf({}), params: exportId },
-  responses: { 200: okJson(exportSchema, 'How it is'), ...orFail },
+  responses: { 200: okJson(exportSchema, 'How it is', 'Retry-After'), ...orFail },
 })
 
 const removeRoute = createRoute({
@@ -93,12 +96,15 @@ const fileRoute = createRoute({
   responses: {
     200: {
       description: 'The file',
-      content: Object.fromEntries(formats.map(({ mediaType }) => [mediaType, bytes])),
+      headers: headers('Accept-Ranges', 'Content-Disposition', 'ETag', 'Repr-Digest'),
+      content: rowsContent(readingsSchema),
     },
     206: {
       description: 'The part that Range asks for',
+      headers: headers('Accept-Ranges', 'Content-Disposition', 'Content-Range', 'ETag', 'Repr-Digest'),
       content: Object.fromEntries(formats.map(({ mediaType }) => [mediaType, bytes])),
     },
+    ...notModified,
     ...orFail,
   },
 })
