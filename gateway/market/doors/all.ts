@@ -32,6 +32,7 @@ export const doors: readonly Door[] = [
   },
   { name: 'receipts', address: '/v1/receipts', title: 'What was bought', page: false },
   { name: 'sensorthings', address: '/sta/v1.1', title: 'OGC SensorThings', page: true },
+  { name: 'influx', address: '/influx/query', title: 'InfluxQL, as Grafana asks', page: false },
   { name: 'mcp', address: '/mcp', title: 'Tools for language models (MCP)', page: false },
   { name: 'status', address: '/v1/status', title: 'Status of this hub', page: true },
 ]
