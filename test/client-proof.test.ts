@@ -63,6 +63,15 @@ test('every row of every page is looked up in the proof', async () => {
   // A receipt names the bytes of the first page only; of the later ones the rows are known.
   expect(pages.map(({ state }) => state)).toEqual(['passed', 'warned'])
   expect(pages[1]!.text).toContain('each of its 400 rows is a proven reading')
+  // Of a later page in a form that is not compared nothing is known, so nothing is said of it.
+  for (const later of [
+    await hub.download(station.query, 'parquet'),
+    await hub.buy({ ...station.query, every: '30s' }),
+  ]) {
+    expect(await Array.fromAsync(later.bodies())).toHaveLength(2)
+    const proof = await later.proof()
+    expect([proof.ok, proof.pages.map(({ state }) => state)]).toEqual([true, ['warned']])
+  }
 })
 
 test('a number other than its station signed is found, though the hub’s receipt is of it', async () => {
