@@ -3,6 +3,7 @@ import { createRoute } from '@hono/zod-openapi'
 import { type Api, baseOf, caching, linkTo, type MarketDeps, orFail } from '../api.ts'
 import { catalogueOf } from '../dcat.ts'
 import { formats } from '../formats/all.ts'
+import { headers } from '../headers.ts'
 import { jsonLdSchema, jsonLdType } from '../json-ld.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 
@@ -22,7 +23,7 @@ const catalogueRoute = createRoute({
   responses: {
     200: {
       description: 'A dcat:Catalog, JSON-LD',
-      headers: { Link: { description: 'rel="next" where there is more', schema: { type: 'string' } } },
+      headers: headers('Link'),
       content: { [jsonLdType]: { schema: jsonLdSchema } },
     },
     ...orFail,

@@ -12,7 +12,7 @@ import { maxPaidRows, type RunPriced } from '../run-priced.ts'
 import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
 import { scopeOf } from '../scope.ts'
 import type { Till } from '../till.ts'
-import { timeText } from '../time.ts'
+import { resolveTime, timeText } from '../time.ts'
 import { bundleHeaders, type SendBundle } from './bundle.ts'
 
 const secured = [{ key: [] }]
@@ -63,8 +63,10 @@ const bundleRoute = createRoute({
   path: '/v1/receipts/{id}/bundle',
   tags: ['Buying', 'Proof'],
   summary: 'The proof of what was bought, and its receipt, for nothing',
+  description:
+    'What is too large for one bundle is proved in parts: with "from" and "to", of what was bought between them. Such a part has no receipt in it, as that is of all.',
   security: keyOrId,
-  request: { params: saleId },
+  request: { params: saleId, query: queryOf({ from: parameters.from, to: parameters.to }) },
   responses: {
     200: {
       description: 'The bundle, as a file',
@@ -154,6 +156,16 @@ export const addPurchases = (
           'the newest readings that were bought are too far apart for one bundle; buy one of these sensors, or a span of /v1/readings',
         ),
       )
-    return sendBundle(c, scope, found.receipt)
+    const { from, to } = c.req.valid('query')
+    if (from === undefined && to === undefined) return sendBundle(c, scope, found.receipt)
+    const fromMs = from === undefined ? scope.fromMs : resolveTime(from, nowMs())
+    const toMs = to === undefined ? scope.toMs : resolveTime(to, nowMs())
+    if (fromMs < scope.fromMs || toMs > scope.toMs || fromMs >= toMs) {
+      const detail = `must be within what was bought, ${timeText(scope.fromMs)} to ${timeText(scope.toMs)}`
+      throw new Problem(
+        fault('invalid-query', `"from" to "to" ${detail}`, { fields: [{ name: 'from', detail }] }),
+      )
+    }
+    return sendBundle(c, { ...scope, fromMs, toMs })
   })
 }
