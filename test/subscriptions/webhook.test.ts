@@ -119,6 +119,16 @@ describe('a request', () => {
     ])
   })
 
+  test('is not made to an address that was allowed once and is not now', async () => {
+    const receiver = await startReceiver()
+    const resolve = async () => [{ address: '1.1.1.1', family: 4 as const }]
+    const answered = await askWebhook(post(`http://hook.example:${receiver.port}/`), { ...web, resolve })
+    expect(answered).toEqual({
+      ok: false,
+      detail: 'its address is not allowed any more: it must be an https:// address',
+    })
+  })
+
   test('follows no redirect', async () => {
     const receiver = await startReceiver((_, response) => {
       response.writeHead(307, { location: '/elsewhere' }).end()

@@ -71,13 +71,13 @@ export const parseTarget = (
 ): { readonly ok: true; readonly url: URL } | { readonly ok: false; readonly detail: string } => {
   const no = (detail: string) => ({ ok: false, detail }) as const
   const url = text.length <= maxUrlLength ? URL.parse(text) : null
-  if (url === null) return no(`takes an address of at most ${maxUrlLength} characters`)
+  if (url === null) return no(`must be an address of at most ${maxUrlLength} characters`)
   if (url.protocol !== 'https:' && !(privateAddresses && url.protocol === 'http:'))
-    return no('takes an https:// address')
-  if (url.username !== '' || url.password !== '') return no('takes no name or password')
-  if (url.hash !== '') return no('takes no fragment')
+    return no('must be an https:// address')
+  if (url.username !== '' || url.password !== '') return no('must not hold a name or password')
+  if (url.hash !== '') return no('must not have a fragment')
   const host = hostOf(url)
-  if (isIP(host) !== 0 && !privateAddresses && !isPublic(host)) return no('takes a public address')
+  if (isIP(host) !== 0 && !privateAddresses && !isPublic(host)) return no('must be public')
   return { ok: true, url }
 }
 

@@ -1,7 +1,7 @@
 /** One request to a webhook: to the addresses that were looked at, by verified TLS, once, briefly, without redirects. */
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
-import { type Address, addressesOf, type GuardOptions } from './guard.ts'
+import { type Address, addressesOf, type GuardOptions, parseTarget } from './guard.ts'
 
 /** `ca` (PEM) is trusted beside the usual authorities; `timeoutMs` is for everything, looking the name up included. */
 export type WebhookOptions = GuardOptions & { readonly ca?: string; readonly timeoutMs?: number }
@@ -102,6 +102,9 @@ export const askWebhook = async (
   options: WebhookOptions,
   signal?: AbortSignal,
 ): Promise<Answered> => {
+  // It may have been taken when its operator allowed more.
+  const target = parseTarget(request.url.href, options)
+  if (!target.ok) return { ok: false, detail: `its address is not allowed any more: it ${target.detail}` }
   const { timeoutMs = defaultTimeoutMs, ca } = options
   const late: Answered = { ok: false, detail: `no answer within ${timeoutMs / 1000} s` }
   const timeout = AbortSignal.timeout(timeoutMs)
