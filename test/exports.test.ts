@@ -257,6 +257,15 @@ describe('an order', () => {
 })
 
 describe('what is too large', () => {
+  test('a list of no quantities is refused: nothing could be made of it', async () => {
+    const { signUp } = await openExporter()
+    const { response, json } = await signUp(100_000n).post({ ...ofB, quantity: [], every: '1m' })
+    expect([response.status, (json as { fields: unknown }).fields]).toEqual([
+      400,
+      [{ name: 'quantity', detail: 'names nothing; leave it out for all' }],
+    ])
+  })
+
   test('is refused where that is known before, and ends without a charge where it shows', async () => {
     const { signUp, held, expectSound } = await openExporter({ limits: { maxRows: 59 } })
     const buyer = signUp(100_000n)

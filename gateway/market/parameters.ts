@@ -137,11 +137,19 @@ export const publicQuantities = quantities.filter((quantity) => !quantity.privat
 export const publicQuantityNames: readonly string[] = publicQuantities.map(({ name }) => name)
 
 const quantityList = z
-  .union([once, z.array(once).max(64, { error: 'has too many names' })], {
-    error: 'takes names of quantities',
-  })
+  .union(
+    [
+      once,
+      z
+        .array(once)
+        .min(1, { error: 'names nothing; leave it out for all' })
+        .max(64, { error: 'has too many names' }),
+    ],
+    { error: 'takes names of quantities' },
+  )
   .openapi({
     type: 'array',
+    minItems: 1,
     items: { type: 'string', enum: [...publicQuantityNames] },
     description: 'Only these quantities; may be repeated, or hold several names with commas between them.',
     example: ['temperature'],

@@ -6,9 +6,10 @@ import type { Gate } from '../gate.ts'
 // Whose request it is, for the API as for this door.
 const carried = ['authorization', 'x-api-key', 'x-forwarded-for'] as const
 
-const message = z
-  .looseObject({ jsonrpc: z.literal('2.0') })
-  .openapi('McpMessage', { description: 'A message of JSON-RPC 2.0' })
+const message = z.looseObject({ jsonrpc: z.literal('2.0') }).openapi('McpMessage', {
+  description: 'A message of JSON-RPC 2.0',
+  example: { jsonrpc: '2.0', id: 1, method: 'tools/list' },
+})
 
 /** Adds the route to an API that sells. What it needs is loaded when somebody comes. */
 export const addMcp = (
