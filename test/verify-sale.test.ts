@@ -100,7 +100,10 @@ const bundleOf = (bytes: Uint8Array): Bundle => {
 describe('a bundle of a sale', () => {
   test('of more stations than it is about says which are not proven', async () => {
     const report = verifyBundle(
-      await sold(utf8(inJson), { scope: { ...scope, stations: [station, other].sort() } }),
+      await sold(utf8(inJson), {
+        scope: { ...scope, stations: [station, other].sort() },
+        shares: [{ station: other, microUsd: 1 }],
+      }),
     )
     expect(report.ok).toBe(true)
     expect(report.steps.find(({ name }) => name === 'sale')).toMatchObject({
@@ -123,6 +126,16 @@ describe('a bundle of a sale', () => {
       text: `receipt ${'ab'.repeat(16)}: 20 rows with 60 values for 0.000470 USD, paid by credits`,
     })
     expect(step!.details![0]).toContain(`by the key ${report.sale!.hubKey}`)
+  })
+
+  test('that proves a part of what was sold says so', async () => {
+    const whole = { ...scope, toMs: scope.toMs + stepMs }
+    const report = verifyBundle(await sold(utf8(inJson), { scope: whole }))
+    expect(report.ok).toBe(true)
+    expect(report.steps.find(({ name }) => name === 'sale')).toMatchObject({
+      state: 'warned',
+      details: expect.arrayContaining([expect.stringMatching(/^a part of what was sold, which is 2025/)]),
+    })
   })
 
   test('comes back as it was written, in the one form it has', async () => {
@@ -166,7 +179,7 @@ describe('a bundle of a sale', () => {
       /gives a share to station/,
       { shares: [{ station: other, microUsd: 1 }] },
     ],
-    ['for another time', /is for other readings: .* to /, { scope: { ...scope, toMs: scope.toMs + 1 } }],
+    ['for another time', /is for other readings: .* to /, { scope: { ...scope, toMs: scope.toMs - 1 } }],
     ['for another sensor', /is for other readings: of x sensor/, { scope: { ...scope, sensor: 'x' } }],
     ['for another quantity', /other readings: with humidity/, { scope: { ...scope, quantities: [2] } }],
     [

@@ -1,6 +1,6 @@
 /** Values per interval: buckets of the store as whole rows, a page at a time, and the bound on what that may touch. */
-import { quantities } from '../reading/quantity.ts'
-import type { Bucket, Position, RollupFunction, Store } from '../store/store.ts'
+import { quantities, quantityCoded } from '../reading/quantity.ts'
+import type { Bucket, Position, RollupFunction, ScoredSelection, Store } from '../store/store.ts'
 import type { Plan } from './query.ts'
 import { type BucketRow, bucketRows } from './row.ts'
 
@@ -36,11 +36,25 @@ export type IntervalPage =
   | { readonly ok: true; readonly rows: BucketRow[]; readonly last: Position | undefined }
   | { readonly ok: false; readonly detail: string }
 
-/** How many values a plan's span holds; undefined for more than can be counted at once. */
-const valuesOf = async ({ selection, after }: Plan, store: Store): Promise<number | undefined> => {
-  const fromMs = Math.max(selection.fromMs, after?.timeMs ?? 0)
-  const counted = await store.rollup({ ...selection, fromMs }, wholeSpanMs, 'count', maxBuckets)
-  return counted.length < maxBuckets ? counted.reduce((sum, { count }) => sum + count, 0) : undefined
+const isPublic = (code: number): boolean => {
+  const quantity = quantityCoded(code)
+  return quantity !== undefined && quantity.private !== true
+}
+
+/** How many values a selection holds; undefined for more than can be counted at once. */
+export const countValues = async (
+  selection: ScoredSelection,
+  store: Pick<Store, 'rollup'>,
+): Promise<number | undefined> => {
+  const { minScore } = selection
+  if (minScore !== undefined) {
+    const { minScore: _, ...unscored } = selection
+    const inAll = await countValues(unscored, store)
+    if (inAll === undefined || inAll > maxScoredValues) return undefined
+  }
+  const counted = await store.rollup(selection, wholeSpanMs, 'count', maxBuckets)
+  if (counted.length >= maxBuckets) return undefined
+  return counted.reduce((sum, { quantity, count }) => (isPublic(quantity) ? sum + count : sum), 0)
 }
 
 /** Runs a plan of intervals; one that has to look at too many readings is an answer that says so. */
@@ -51,7 +65,8 @@ export const runIntervals = async (
 ): Promise<IntervalPage> => {
   const { selection, limit, minScore } = plan
   if (minScore !== undefined) {
-    const values = await valuesOf(plan, store)
+    const fromMs = Math.max(selection.fromMs, plan.after?.timeMs ?? 0)
+    const values = await countValues({ ...selection, fromMs }, store)
     if (values === undefined || values > maxScoredValues)
       return {
         ok: false,

@@ -2,9 +2,9 @@
 import { z } from '@hono/zod-openapi'
 import type { Evidence } from '../evidence/evidence.ts'
 import type { Span } from '../sales/tab.ts'
-import type { Selection } from '../store/store.ts'
+import type { ScoredSelection, Selection } from '../store/store.ts'
 import { maxStations } from './area.ts'
-import type { Answer } from './query.ts'
+import type { Answer, Plan } from './query.ts'
 
 // An hour of 100 stations is a bundle that a buyer verifies in seconds.
 const bundleSpanMs = 3_600_000
@@ -36,8 +36,12 @@ export const segmentScope = (
         toMs: lastMs + 1,
       }
 
+/** What a plan asks for, and how good it must be. */
+export const scoredOf = ({ selection, minScore }: Pick<Plan, 'selection' | 'minScore'>): ScoredSelection =>
+  minScore === undefined ? selection : { ...selection, minScore }
+
 /** A scope as a sale keeps it, without stations that are not registered: nothing of them was sold, or can be proved. */
-export const scopeText = (scope: Selection | null, { station }: Pick<Evidence, 'station'>): string => {
+export const scopeText = (scope: ScoredSelection | null, { station }: Pick<Evidence, 'station'>): string => {
   if (scope?.stations === undefined) return JSON.stringify(scope)
   const stations = scope.stations.filter((id) => station(id) !== undefined)
   return JSON.stringify(stations.length === 0 ? null : { ...scope, stations })
@@ -49,8 +53,9 @@ const form = z.strictObject({
   quantities: z.array(z.int()).optional(),
   fromMs: z.int(),
   toMs: z.int(),
+  minScore: z.number().optional(),
 })
 
 /** What was bought with a sale; undefined where no bundle can be made of it. */
-export const scopeOf = ({ scope }: { readonly scope: string }): Selection | undefined =>
-  (form.nullable().parse(JSON.parse(scope)) as Selection | null) ?? undefined
+export const scopeOf = ({ scope }: { readonly scope: string }): ScoredSelection | undefined =>
+  (form.nullable().parse(JSON.parse(scope)) as ScoredSelection | null) ?? undefined

@@ -103,8 +103,9 @@ const idBytes = (station: string): Uint8Array => {
 }
 
 /** A scope in the one form that there is for it: no time before 1970; stations and quantities ascending and each once. */
-export const canonicalScope = ({ fromMs, quantities, stations, ...rest }: BundleScope): BundleScope => ({
-  ...rest,
+export const canonicalScope = ({ fromMs, toMs, quantities, stations, sensor }: BundleScope): BundleScope => ({
+  toMs,
+  ...(sensor === undefined ? {} : { sensor }),
   ...(stations === undefined ? {} : { stations: [...new Set(stations)].sort() }),
   fromMs: Math.max(0, fromMs),
   ...(quantities === undefined || quantities.length === 0

@@ -124,7 +124,8 @@ const nameOf = ({ station, seq, place }: Pick<Row, 'station' | 'seq' | 'place'>)
   `${station} ${seq} ${place}`
 
 /** Whether the bundle cannot have the envelope of a row yet: it is behind those that are anchored, or waits among them. */
-const isPending = ({ station, seq }: Row, stations: Report['stations']): boolean => {
+const isPending = ({ station, seq }: Row, { stations, scope }: Report): boolean => {
+  if (scope?.stations?.includes(station) === false) return false
   const report = stations.find((one) => one.station === station)
   return (
     report === undefined ||
@@ -136,16 +137,16 @@ const isPending = ({ station, seq }: Row, stations: Report['stations']): boolean
 /** The first row that is no proven reading, in words; or how many are not anchored yet. */
 const compare = (
   rows: readonly Row[],
-  { readings, stations }: Report,
+  report: Report,
 ): { readonly foreign: string } | { readonly pending: number } => {
-  const proven = new Map(readings.map((reading) => [nameOf(reading), reading]))
+  const proven = new Map(report.readings.map((reading) => [nameOf(reading), reading]))
   let pending = 0
   for (const [at, row] of rows.entries()) {
     const reading = proven.get(nameOf(row))
     proven.delete(nameOf(row))
     const where = `row ${at + 1} (envelope ${row.seq} of station ${row.station}, place ${row.place})`
     if (reading === undefined) {
-      if (!isPending(row, stations))
+      if (!isPending(row, report))
         return { foreign: `${where} is none of the proven readings, or comes twice` }
       pending++
       continue

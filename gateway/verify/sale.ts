@@ -11,9 +11,9 @@ export type SaleReport = SalesReceipt & { readonly hubKey: string }
 
 const usd = (microUsd: number): string => `${(microUsd / 1e6).toFixed(6)} USD`
 
-/** What was sold that the bundle is not about, in words; stations that it lacks are told apart. */
+/** What the bundle is about that was not sold, in words; what it lacks of what was sold is told apart. */
 const difference = (sold: BundleScope, scope: BundleScope): string | undefined => {
-  if (sold.fromMs !== scope.fromMs || sold.toMs !== scope.toMs)
+  if (scope.fromMs < sold.fromMs || scope.toMs > sold.toMs)
     return `${when(sold.fromMs)} to ${when(sold.toMs)}`
   if (sold.sensor !== scope.sensor) return `of ${sold.sensor ?? 'every'} sensor`
   if (sold.quantities?.join() !== scope.quantities?.join())
@@ -39,11 +39,14 @@ export const checkSale = (
     return { checked: failed(`the sales receipt is for other readings: ${other}, and the bundle is not`) }
   const unproven =
     sale.scope?.stations?.filter((station) => scope.stations?.includes(station) === false) ?? []
-  const stranger = sale.shares.find(({ station }) => scope.stations?.includes(station) === false)
+  const isPart =
+    sale.scope !== undefined && (sale.scope.fromMs < scope.fromMs || sale.scope.toMs > scope.toMs)
+  const sold = sale.scope === undefined ? scope.stations : sale.scope.stations
+  const stranger = sale.shares.find(({ station }) => sold?.includes(station) === false)
   if (stranger !== undefined)
     return {
       checked: failed(
-        `the sales receipt gives a share to station ${stranger.station}, and readings of ${scope.stations?.length === 1 ? scope.stations[0] : `${scope.stations?.length} other stations`} were sold`,
+        `the sales receipt gives a share to station ${stranger.station}, and readings of ${sold?.length === 1 ? sold[0] : `${sold?.length} other stations`} were sold`,
         { station: stranger.station },
       ),
     }
@@ -55,10 +58,13 @@ export const checkSale = (
     checked: {
       ok: true,
       text: `receipt ${sale.id}: ${counted(sale.rows, 'row')} with ${counted(sale.values, 'value')} for ${usd(sale.priceMicroUsd)}, paid by ${sale.rail}`,
-      warned: unproven.length > 0,
+      warned: isPart || unproven.length > 0,
       details: [
         `signed ${when(sale.issuedMs)} by the key ${toHex(hubKey)}: compare it with hubKey in the hub's /v1/status`,
         `${usd(paid)} of it for ${counted(sale.shares.length, 'station')}, the rest for the hub`,
+        ...(isPart
+          ? [`a part of what was sold, which is ${when(sale.scope!.fromMs)} to ${when(sale.scope!.toMs)}`]
+          : []),
         ...(sale.scope === undefined ? ['which readings were sold it does not say'] : []),
         ...unproven.map((station) => `station ${station} was sold too, and the bundle is not about it`),
         ...(sale.creditMicroUsd === undefined

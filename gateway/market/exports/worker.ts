@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fromHex } from '../../reading/bytes.ts'
 import { formats } from '../formats/all.ts'
 import { queryText } from '../query.ts'
-import { scopeText } from '../scope.ts'
+import { scopeText, scoredOf } from '../scope.ts'
 import type { AboutStation, Export, ExportBook } from './book.ts'
 import type { ExportDeps } from './exports.ts'
 import { pathOf, Unmakeable, writeExport } from './write.ts'
@@ -123,7 +123,7 @@ export const openWorker = (deps: WorkerDeps) => {
         price: price!,
         query: till.queryHash(queryText(plan)),
         asked,
-        scope: scopeText(plan.selection, evidence),
+        scope: scopeText(scoredOf(plan), evidence),
         response: fromHex(file!.sha256)!,
         rail: one.apiKey === undefined ? (till.rail?.name ?? '') : 'credits',
         ...(offer === undefined ? {} : { offer: offer.hash }),

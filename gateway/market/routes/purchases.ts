@@ -2,9 +2,11 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { bundleContentType } from '../../reading/bundle.ts'
 import { toHex } from '../../reading/bytes.ts'
+import { verifySale } from '../../reading/sale.ts'
 import type { Sale } from '../../sales/sale.ts'
 import { type Api, type MarketDeps, okJson, orFail } from '../api.ts'
 import { findStations } from '../area.ts'
+import { isSold } from '../entitled.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
 import { planReadings, queryText, readingsQuery } from '../query.ts'
@@ -64,7 +66,7 @@ const bundleRoute = createRoute({
   tags: ['Buying', 'Proof'],
   summary: 'The proof of what was bought, and its receipt, for nothing',
   description:
-    'What is too large for one bundle is proved in parts: with "from" and "to", of what was bought between them. Such a part has no receipt in it, as that is of all.',
+    'What is too large for one bundle is proved in parts: with "from" and "to", of what was bought between them. Each part holds the receipt, which is of all.',
   security: keyOrId,
   request: { params: saleId, query: queryOf({ from: parameters.from, to: parameters.to }) },
   responses: {
@@ -90,7 +92,7 @@ const viewOf = ({ id, timeMs, priceMicroUsd, rows, state, query }: Sale, creditM
 /** Adds the routes of an API that sells. */
 export const addPurchases = (
   app: Api,
-  { nowMs, evidence, exports }: MarketDeps,
+  { nowMs, evidence, exports, store, network, hubKey }: MarketDeps,
   till: Till,
   runPriced: RunPriced,
   sendBundle: SendBundle,
@@ -144,6 +146,13 @@ export const addPurchases = (
     )
   })
 
+  /** How many values its receipt says that a sale has; of our own receipts each can be read. */
+  const valuesOf = ({ id, receipt }: Sale): number => {
+    const verified = verifySale(receipt, network, hubKey)
+    if (!verified.ok) throw new Error(`the receipt of sale ${id} does not hold: ${verified.detail}`)
+    return verified.sale.values
+  }
+
   app.openapi(bundleRoute, async (c): Promise<Response> => {
     const found = till.saleFor(c, c.req.valid('param').id)
     if (found.state === 'refunded')
@@ -156,16 +165,23 @@ export const addPurchases = (
           'the newest readings that were bought are too far apart for one bundle; buy one of these sensors, or a span of /v1/readings',
         ),
       )
+    if (!(await isSold(valuesOf(found), scope, store)))
+      throw new Problem(
+        fault(
+          'payment-required',
+          'its proof would show many more readings than were bought: buy those that it is made of, and theirs shows that it is right',
+        ),
+      )
+    const { minScore: _, ...sold } = scope
     const { from, to } = c.req.valid('query')
-    if (from === undefined && to === undefined) return sendBundle(c, scope, found.receipt)
-    const fromMs = from === undefined ? scope.fromMs : resolveTime(from, nowMs())
-    const toMs = to === undefined ? scope.toMs : resolveTime(to, nowMs())
-    if (fromMs < scope.fromMs || toMs > scope.toMs || fromMs >= toMs) {
-      const detail = `must be within what was bought, ${timeText(scope.fromMs)} to ${timeText(scope.toMs)}`
+    const fromMs = from === undefined ? sold.fromMs : resolveTime(from, nowMs())
+    const toMs = to === undefined ? sold.toMs : resolveTime(to, nowMs())
+    if (fromMs < sold.fromMs || toMs > sold.toMs || fromMs >= toMs) {
+      const detail = `must be within what was bought, ${timeText(sold.fromMs)} to ${timeText(sold.toMs)}`
       throw new Problem(
         fault('invalid-query', `"from" to "to" ${detail}`, { fields: [{ name: 'from', detail }] }),
       )
     }
-    return sendBundle(c, { ...scope, fromMs, toMs })
+    return sendBundle(c, { ...sold, fromMs, toMs }, found.receipt)
   })
 }

@@ -38,7 +38,7 @@ import {
 } from '../query.ts'
 import { type RunPriced, runPricedWith } from '../run-priced.ts'
 import { latestSchema, quantitiesSchema, readingsSchema } from '../schemas.ts'
-import { newestScope, scopeOf, scopeText } from '../scope.ts'
+import { newestScope, scopeOf, scopeText, scoredOf } from '../scope.ts'
 import { measureLatest } from '../sla.ts'
 
 const latestRoute = createRoute({
@@ -185,7 +185,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
       return {
         ...priced,
         delivery: await delivery(format, pieces),
-        scope: scopeText(selection, evidence),
+        scope: scopeText(scoredOf(plan), evidence),
         ...(tag === undefined ? {} : { tag }),
       }
     })
