@@ -45,7 +45,7 @@ test('a whole hub makes an export, keeps it over its death, and proves it whole 
   expect([whole.ok, whole.failure, whole.sale?.id]).toEqual([true, null, id])
   const [from, to] = [Date.parse(shown.from), Date.parse(shown.to)]
   const part = await bundle(`?from=${to - 60_000}&to=${to}`)
-  expect([part.ok, part.scope?.fromMs, part.scope?.toMs, part.sale]).toEqual([true, to - 60_000, to, null])
+  expect([part.ok, part.scope?.fromMs, part.scope?.toMs, part.sale?.id]).toEqual([true, to - 60_000, to, id])
   for (const search of [`?from=${from - 1}`, `?to=${to + 1}`, `?from=${to}`]) {
     const beyond = await get(`/v1/receipts/${id}/bundle${search}`)
     expect(beyond.status, search).toBe(400)

@@ -351,13 +351,14 @@ test('only rows that are given are paid, and the proof of them holds no others',
     return { price: response.headers.get('price'), scope: JSON.parse(sale.scope) as unknown }
   }
   const all = `SELECT temperature FROM readings WHERE ${span()} AND score >= 0.9`
+  const ofRoof = { stations: [stationB], sensor: 'roof', quantities: [1], minScore: 0.9 }
   expect(await buy(`${all} AND ${ofB} LIMIT 2 OFFSET 3`)).toEqual({
     price: '110',
-    scope: { stations: [stationB], fromMs: fromMs + 240_000, toMs: fromMs + 300_001 },
+    scope: { ...ofRoof, fromMs: fromMs + 240_000, toMs: fromMs + 300_001 },
   })
   expect(await buy(`${all} AND ${ofB} ORDER BY time DESC LIMIT 1`)).toEqual({
     price: '110',
-    scope: { stations: [stationB], fromMs: nowMs - 60_000, toMs: nowMs - 59_999 },
+    scope: { ...ofRoof, fromMs: nowMs - 60_000, toMs: nowMs - 59_999 },
   })
   expect(await buy(`${all} GROUP BY station`)).toMatchObject({
     scope: { stations: [stationA, stationB], fromMs: fromMs + 30_000, toMs: nowMs - 29_999 },

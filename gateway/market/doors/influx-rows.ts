@@ -1,5 +1,6 @@
 /** Rows on their way out: in which series, in which order, how many of them, what they cost, and of which readings they are. */
 import type { PricedRow } from '../../sales/price.ts'
+import type { ScoredSelection } from '../../store/store.ts'
 import type { Cell, Series } from './influx-json.ts'
 import { type InfluxTag, measurement } from './influx-names.ts'
 import { type SensorTags, tagsKey } from './influx-sensors.ts'
@@ -36,8 +37,11 @@ export const checkCells = (rows: number, columns: number): void => {
 /** Rows of one series, ready in their order. */
 export type Group = { readonly tags: SensorTags; readonly rows: readonly MadeRow[] }
 
-/** Stations and a span of UTC ms that hold what was given, and nothing of the same query that was not. */
-export type Box = { readonly stations: readonly string[]; readonly fromMs: number; readonly toMs: number }
+/**
+ * Stations and a span of UTC ms that hold what was given, and nothing of the same query that was not; of the
+ * quantities that it asks for.
+ */
+export type Box = ScoredSelection & { readonly stations: readonly string[] }
 
 /** What a SELECT gives. */
 export type Selected = {

@@ -79,5 +79,10 @@ export const answerSelect = async (
   const groups = columns.some(({ kind }) => kind === 'call')
     ? await calledGroups(columns, { statement, wanted, find, run, latest })
     : await plainGroups(statement, columns, wanted, find, run)
-  return selectedOf(statement, names, groups, span, nowMs)
+  const selected = selectedOf(statement, names, groups, span, nowMs)
+  const { box } = selected
+  if (box === undefined) return selected
+  const asked = { quantities: codes, ...(minScore === undefined ? {} : { minScore }) }
+  const [one, ...others] = new Set(sensors.map(({ sensor }) => sensor))
+  return { ...selected, box: { ...box, ...asked, ...(others.length > 0 ? {} : { sensor: one! }) } }
 }

@@ -1,7 +1,6 @@
 /** /influx: InfluxDB's HTTP API (1.x) as far as clients that read need it, such as Grafana. */
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { Selection } from '../../store/store.ts'
 import { type Api, baseOf, type MarketDeps, okJson, orFail } from '../api.ts'
 import { answerInflux, type InfluxAnswer, readStatements, resolvedText, sharedText } from '../doors/influx.ts'
 import { influxProblem } from '../doors/influx-fault.ts'
@@ -108,7 +107,7 @@ const refusedIn = <T>(work: () => T): T => {
 
 /** What a bundle of a box asks for: nothing where there is none, or of more stations than one can have. */
 const scopeText = (box: Box | undefined): string =>
-  JSON.stringify(box !== undefined && box.stations.length <= mostStations ? (box satisfies Selection) : null)
+  JSON.stringify(box !== undefined && box.stations.length <= mostStations ? box : null)
 
 /** What InfluxDB's clients are told of the version: the language they may speak, and who answers. */
 const versionText = (version: string): string => `1.8-groundtruth-${version}`
