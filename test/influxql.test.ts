@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseInfluxql } from '#gateway/market/doors/influxql-parse.ts'
-import { matcherOf } from '#gateway/market/doors/influxql-pattern.ts'
-import { maxQueryLength, maxTokens } from '#gateway/market/doors/influxql-token.ts'
-import { isMeant } from '#gateway/market/doors/influxql-where.ts'
+import { parseInfluxql } from '#gateway/market/influx/parse.ts'
+import { isMeant } from '#gateway/market/influx/parse-where.ts'
+import { matcherOf } from '#gateway/market/influx/pattern.ts'
+import { maxQueryLength, maxTokens } from '#gateway/market/influx/token.ts'
 
 const nowMs = Date.UTC(2026, 10, 21, 12)
 const none = new Map<string, string | number>()

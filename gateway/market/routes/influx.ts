@@ -2,15 +2,21 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { type Api, baseOf, type MarketDeps, okJson, orFail } from '../api.ts'
-import { answerInflux, type InfluxAnswer, readStatements, resolvedText, sharedText } from '../doors/influx.ts'
-import { influxProblem } from '../doors/influx-fault.ts'
-import { mostStations, stationsOf } from '../doors/influx-pages.ts'
-import { type InfluxRequest, readRequest } from '../doors/influx-request.ts'
-import type { Box } from '../doors/influx-rows.ts'
-import { openSensors } from '../doors/influx-sensors.ts'
-import { InfluxRefusal } from '../doors/influxql-token.ts'
 import type { Gate } from '../gate.ts'
 import { headers, soldHeaders } from '../headers.ts'
+import { influxProblem } from '../influx/fault.ts'
+import {
+  answerInflux,
+  type InfluxAnswer,
+  readStatements,
+  resolvedText,
+  sharedText,
+} from '../influx/influx.ts'
+import { mostStations, stationsOf } from '../influx/pages.ts'
+import { type InfluxRequest, readRequest } from '../influx/request.ts'
+import type { Box } from '../influx/rows.ts'
+import { openSensors } from '../influx/sensors.ts'
+import { InfluxRefusal } from '../influx/token.ts'
 import { maxRows } from '../parameters.ts'
 import { type Fault, fault, orProblem, Problem, problemSlugs } from '../problem.ts'
 import { run, runLatest } from '../query.ts'

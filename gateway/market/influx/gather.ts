@@ -2,11 +2,11 @@
 import { type Quantity, quantityNamed } from '../../reading/quantity.ts'
 import type { SensorSummary } from '../../store/store.ts'
 import type { ReadingRow } from '../row.ts'
-import { emptyTally, type Tally } from './influx-cells.ts'
-import { startOf } from './influx-fill.ts'
-import type { RunPlan, Wanted } from './influx-pages.ts'
-import { groupKey } from './influx-rows.ts'
+import { emptyTally, type Tally } from './cells.ts'
+import { startOf } from './fill.ts'
 import type { SelectFunction, SelectStatement } from './influxql.ts'
+import type { RunPlan, Wanted } from './pages.ts'
+import { groupKey } from './rows.ts'
 
 /** A column with a function; `field` is the name of a quantity. */
 export type Call = { readonly fn: SelectFunction; readonly field: string }

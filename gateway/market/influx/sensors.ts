@@ -1,8 +1,8 @@
 /** Sensors as InfluxQL sees them: what is asked about them for nothing, and which of them a query means. */
 import type { SensorSummary, Store } from '../../store/store.ts'
-import { type InfluxTag, influxTags } from './influx-names.ts'
 import type { Where } from './influxql.ts'
-import { isMeant } from './influxql-where.ts'
+import { type InfluxTag, influxTags } from './names.ts'
+import { isMeant } from './parse-where.ts'
 
 // A store may have to look at everything for this, and a dashboard asks for some panels at once.
 const freshMs = 10_000

@@ -1,10 +1,10 @@
 /** Answers to SHOW: what a query builder offers. They cost nothing. */
 import type { SensorSummary } from '../../store/store.ts'
-import { fieldNames } from './influx-columns.ts'
-import type { Row, Series } from './influx-json.ts'
-import { database, influxTags, measurement, policy } from './influx-names.ts'
-import { heardSensors, meantSensors, quantitiesOf } from './influx-sensors.ts'
+import { fieldNames } from './columns.ts'
 import type { ShowStatement } from './influxql.ts'
+import type { Row, Series } from './json.ts'
+import { database, influxTags, measurement, policy } from './names.ts'
+import { heardSensors, meantSensors, quantitiesOf } from './sensors.ts'
 
 const listed = (
   name: string | undefined,

@@ -1,9 +1,9 @@
 /** first and last: single readings. */
 import type { SensorSummary } from '../../store/store.ts'
 import type { ReadingRow } from '../row.ts'
-import { pick } from './influx-cells.ts'
-import { type Asked, codesOf, type Gather } from './influx-gather.ts'
-import { readingsOf } from './influx-pages.ts'
+import { pick } from './cells.ts'
+import { type Asked, codesOf, type Gather } from './gather.ts'
+import { readingsOf } from './pages.ts'
 
 // A value is mostly near: nothing is missing for long.
 const searchedAtOnce = 100

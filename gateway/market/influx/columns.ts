@@ -1,7 +1,7 @@
 /** Columns of an answer: what stands in them, and what they are called. */
 import { publicQuantities } from '../parameters.ts'
-import { type InfluxTag, influxTags, isTag, scoreField } from './influx-names.ts'
 import type { SelectColumn, SelectStatement } from './influxql.ts'
+import { type InfluxTag, influxTags, isTag, scoreField } from './names.ts'
 
 export type Column = Exclude<SelectColumn, { readonly kind: 'all' | 'time' }>
 

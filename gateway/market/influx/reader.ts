@@ -1,5 +1,5 @@
 /** Reading InfluxQL piece by piece. */
-import { InfluxRefusal, placeText, type Token } from './influxql-token.ts'
+import { InfluxRefusal, placeText, type Token } from './token.ts'
 
 const shown = (token: Token): string => {
   switch (token.kind) {

@@ -1,10 +1,10 @@
 /** SHOW of InfluxQL: what a query builder asks for. */
 
 import { type ShowKind, type ShowStatement, showKinds } from './influxql.ts'
-import { matcherOf } from './influxql-pattern.ts'
-import type { Reader } from './influxql-reader.ts'
-import { readLimits, readSource } from './influxql-select.ts'
-import { everywhere, readWhere } from './influxql-where.ts'
+import { readLimits, readSource } from './parse-select.ts'
+import { everywhere, readWhere } from './parse-where.ts'
+import { matcherOf } from './pattern.ts'
+import type { Reader } from './reader.ts'
 
 type Names = ShowStatement['names']
 

@@ -1,11 +1,11 @@
 /** Rows on their way out: in which series, in which order, how many of them, what they cost, and of which readings they are. */
 import type { PricedRow } from '../../sales/price.ts'
 import type { ScoredSelection } from '../../store/store.ts'
-import type { Cell, Series } from './influx-json.ts'
-import { type InfluxTag, measurement } from './influx-names.ts'
-import { type SensorTags, tagsKey } from './influx-sensors.ts'
 import type { SelectStatement } from './influxql.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import type { Cell, Series } from './json.ts'
+import { type InfluxTag, measurement } from './names.ts'
+import { type SensorTags, tagsKey } from './sensors.ts'
+import { InfluxRefusal } from './token.ts'
 
 /** What a row has of one station: so many values of a time (UTC ms, until `untilMs`); `score` where it is of one reading. */
 export type Part = {

@@ -1,6 +1,6 @@
 /** Parameters of a query as InfluxDB's HTTP API (1.x) takes them, from the address and from a form. */
-import type { Epoch } from './influx-json.ts'
-import { type Bound, InfluxRefusal } from './influxql-token.ts'
+import type { Epoch } from './json.ts'
+import { type Bound, InfluxRefusal } from './token.ts'
 
 export type InfluxRequest = {
   readonly query: string

@@ -1,5 +1,5 @@
 /** What of InfluxQL (1.x) is answered, as values: SELECT over one measurement, and the SHOW statements of a query builder. */
-import type { InfluxTag } from './influx-names.ts'
+import type { InfluxTag } from './names.ts'
 
 /** Functions of a SELECT; the first five as intervals of the query core, the others pick a reading. */
 export const selectFunctions = ['mean', 'sum', 'count', 'min', 'max', 'first', 'last'] as const

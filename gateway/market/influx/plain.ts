@@ -1,12 +1,12 @@
 /** SELECT without functions: readings as they are. */
 import type { ReadingRow } from '../row.ts'
-import { type Column, isTagColumn } from './influx-columns.ts'
-import type { Cell } from './influx-json.ts'
-import { fieldCode, scoreField } from './influx-names.ts'
-import { type RunPlan, readingsOf, type Wanted } from './influx-pages.ts'
-import { checkCells, type Group, groupKey, type MadeRow } from './influx-rows.ts'
-import type { SensorTags } from './influx-sensors.ts'
+import { type Column, isTagColumn } from './columns.ts'
 import type { SelectStatement } from './influxql.ts'
+import type { Cell } from './json.ts'
+import { fieldCode, scoreField } from './names.ts'
+import { type RunPlan, readingsOf, type Wanted } from './pages.ts'
+import { checkCells, type Group, groupKey, type MadeRow } from './rows.ts'
+import type { SensorTags } from './sensors.ts'
 
 /** A reading as a row; undefined where it has no value of the columns. */
 const madeRow = (row: ReadingRow, tags: SensorTags, columns: readonly Column[]): MadeRow | undefined => {

@@ -1,15 +1,15 @@
 /** Answers to SELECT. */
 import type { SensorSummary } from '../../store/store.ts'
-import { type Column, columnsOf, namesOf } from './influx-columns.ts'
-import { functionGroups } from './influx-functions.ts'
-import type { Asked, Call } from './influx-gather.ts'
-import { fieldCode } from './influx-names.ts'
-import type { RunPlan, Wanted } from './influx-pages.ts'
-import { plainGroups } from './influx-plain.ts'
-import { type Group, groupKey, type Selected, selectedOf } from './influx-rows.ts'
-import { meantSensors, quantitiesOf } from './influx-sensors.ts'
+import { type Column, columnsOf, namesOf } from './columns.ts'
+import { functionGroups } from './functions.ts'
+import type { Asked, Call } from './gather.ts'
 import type { SelectStatement } from './influxql.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { fieldCode } from './names.ts'
+import type { RunPlan, Wanted } from './pages.ts'
+import { plainGroups } from './plain.ts'
+import { type Group, groupKey, type Selected, selectedOf } from './rows.ts'
+import { meantSensors, quantitiesOf } from './sensors.ts'
+import { InfluxRefusal } from './token.ts'
 
 /** What a SELECT is answered from: every sensor, the query core, and the time (UTC ms). */
 export type SelectSources = {

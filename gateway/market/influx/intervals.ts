@@ -1,9 +1,9 @@
 /** mean, sum, count, min and max: intervals of each sensor from the query core, added up. */
 
-import { addInterval } from './influx-cells.ts'
-import { type Asked, type Call, codesOf, type Gather, quantityOf } from './influx-gather.ts'
-import { bucketsOf } from './influx-pages.ts'
+import { addInterval } from './cells.ts'
+import { type Asked, type Call, codesOf, type Gather, quantityOf } from './gather.ts'
 import type { SelectFunction } from './influxql.ts'
+import { bucketsOf } from './pages.ts'
 
 /** How the query core is asked: mean, sum and count come from one pass; first and last from none. */
 const passes: Readonly<Record<SelectFunction, 'sum' | 'min' | 'max' | undefined>> = {

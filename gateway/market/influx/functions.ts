@@ -1,12 +1,12 @@
 /** SELECT with functions: what was gathered, as rows. */
-import { type Tally, tallyValue } from './influx-cells.ts'
-import { extremeTime, searchEveryMs } from './influx-extreme.ts'
-import { fillColumn, gridOf } from './influx-fill.ts'
-import { type Asked, type OpenGroup, type OpenRow, openGather, quantityOf } from './influx-gather.ts'
-import { gatherIntervals, isPicked } from './influx-intervals.ts'
-import { gatherPicked } from './influx-picked.ts'
-import { checkCells, type Group, type MadeRow, type Part } from './influx-rows.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { type Tally, tallyValue } from './cells.ts'
+import { extremeTime, searchEveryMs } from './extreme.ts'
+import { fillColumn, gridOf } from './fill.ts'
+import { type Asked, type OpenGroup, type OpenRow, openGather, quantityOf } from './gather.ts'
+import { gatherIntervals, isPicked } from './intervals.ts'
+import { gatherPicked } from './picked.ts'
+import { checkCells, type Group, type MadeRow, type Part } from './rows.ts'
+import { InfluxRefusal } from './token.ts'
 
 // As many as the query core takes; first and last go past it.
 const mostIntervals = 20_000

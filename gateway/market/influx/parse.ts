@@ -1,10 +1,10 @@
 /** InfluxQL text as statements. An allow-list: what is not understood, to the last word, is refused and never passed on. */
 
 import type { Statement } from './influxql.ts'
-import { readerOf } from './influxql-reader.ts'
-import { readSelect } from './influxql-select.ts'
-import { readShow } from './influxql-show.ts'
-import { type Bound, InfluxRefusal, tokensOf } from './influxql-token.ts'
+import { readSelect } from './parse-select.ts'
+import { readShow } from './parse-show.ts'
+import { readerOf } from './reader.ts'
+import { type Bound, InfluxRefusal, tokensOf } from './token.ts'
 
 // A dashboard's panel sends one; a query builder some.
 const maxStatements = 16

@@ -1,6 +1,6 @@
 /** How readings look to InfluxQL: one database, one measurement, a field for each quantity, and what sensors are told by as tags. */
 import { nearestName, publicQuantities, publicQuantityNames } from '../parameters.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { InfluxRefusal } from './token.ts'
 
 export const database = 'groundtruth'
 export const policy = 'autogen'

@@ -1,5 +1,5 @@
 /** SELECT of InfluxQL. */
-import { type InfluxTag, influxTags, isTag, knownField, knownTag, scoreField } from './influx-names.ts'
+
 import {
   type Bounds,
   type Fill,
@@ -8,9 +8,10 @@ import {
   type Source,
   selectFunctions,
 } from './influxql.ts'
-import type { Reader } from './influxql-reader.ts'
-import { InfluxRefusal } from './influxql-token.ts'
-import { everywhere, readWhere } from './influxql-where.ts'
+import { type InfluxTag, influxTags, isTag, knownField, knownTag, scoreField } from './names.ts'
+import { everywhere, readWhere } from './parse-where.ts'
+import type { Reader } from './reader.ts'
+import { InfluxRefusal } from './token.ts'
 
 // As many as there are fields and some functions of each.
 const maxColumns = 256

@@ -1,16 +1,16 @@
 /** The door for clients of InfluxDB 1.x: InfluxQL over the query core. What of it is answered is an allow-list. */
 import type { PricedRow } from '../../sales/price.ts'
 import type { SensorSummary } from '../../store/store.ts'
-import { startOf } from './influx-fill.ts'
-import { bodyJson, type Result } from './influx-json.ts'
-import { database, measurement, policy } from './influx-names.ts'
-import type { InfluxRequest } from './influx-request.ts'
-import type { Box } from './influx-rows.ts'
-import { answerSelect, type SelectSources, spanOf } from './influx-select.ts'
-import { answerShow } from './influx-show.ts'
+import { startOf } from './fill.ts'
 import type { SelectStatement, Statement } from './influxql.ts'
-import { parseInfluxql } from './influxql-parse.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { bodyJson, type Result } from './json.ts'
+import { database, measurement, policy } from './names.ts'
+import { parseInfluxql } from './parse.ts'
+import type { InfluxRequest } from './request.ts'
+import type { Box } from './rows.ts'
+import { answerSelect, type SelectSources, spanOf } from './select.ts'
+import { answerShow } from './show.ts'
+import { InfluxRefusal } from './token.ts'
 
 /** What answers need beside the request. */
 export type InfluxSources = Omit<SelectSources, 'sensors'> & {

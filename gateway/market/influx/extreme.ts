@@ -1,8 +1,8 @@
 /** When a least or most value was measured: a function that stands alone is told with its time. */
-import type { Tally } from './influx-cells.ts'
-import { tallyValue } from './influx-cells.ts'
-import { type Asked, codesOf, type OpenGroup, quantityOf } from './influx-gather.ts'
-import { readingsOf } from './influx-pages.ts'
+import type { Tally } from './cells.ts'
+import { tallyValue } from './cells.ts'
+import { type Asked, codesOf, type OpenGroup, quantityOf } from './gather.ts'
+import { readingsOf } from './pages.ts'
 
 // So many intervals are looked through, then the readings of one.
 const searchIntervals = 200

@@ -4,7 +4,7 @@ import { maxRows } from '../parameters.ts'
 import type { Fault } from '../problem.ts'
 import { type Answer, nextPlan, type Plan, planReadings } from '../query.ts'
 import type { BucketRow, ReadingRow } from '../row.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { InfluxRefusal } from './token.ts'
 
 /** Runs a plan, where the rest of the API leaves room for it. */
 export type RunPlan = (plan: Plan) => Promise<Answer>

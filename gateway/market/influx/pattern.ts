@@ -1,5 +1,5 @@
 /** The regular expressions of InfluxQL that are answered: lists of words. They are matched here, and never run as such. */
-import { InfluxRefusal } from './influxql-token.ts'
+import { InfluxRefusal } from './token.ts'
 
 // Whole words are looked up, so that a template variable can have many values; parts are looked for one by one.
 const maxWords = 1_000

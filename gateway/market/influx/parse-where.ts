@@ -1,11 +1,11 @@
 /** WHERE of InfluxQL: times, conditions on tags, and a least quality. */
 import { idPattern } from '../../reading/reading.ts'
 import { parseTime } from '../time.ts'
-import { type InfluxTag, isTag, scoreField } from './influx-names.ts'
 import type { TagCondition, TagTest, Where } from './influxql.ts'
-import { matcherOf } from './influxql-pattern.ts'
-import type { Reader } from './influxql-reader.ts'
-import { InfluxRefusal } from './influxql-token.ts'
+import { type InfluxTag, isTag, scoreField } from './names.ts'
+import { matcherOf } from './pattern.ts'
+import type { Reader } from './reader.ts'
+import { InfluxRefusal } from './token.ts'
 
 // Parentheses in parentheses; a query builder has two or three.
 const maxDepth = 16
