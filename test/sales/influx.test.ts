@@ -378,6 +378,34 @@ test('only rows that are given are paid, and the proof of them holds no others',
   })
 })
 
+test('what fills a gap with values of rows that were cut off is paid as these are, each once', async () => {
+  const shop = await openShop()
+  const buyer = await shop.signUp(1_000_000n)
+  // A measures each 30 s: of twelve intervals of 10 s the first, fourth, seventh and tenth have a value.
+  const ask = async (fill: string, cut: string) => {
+    const within = `station = '${stationA}' AND ${span(fromMs, fromMs + 120_000)}`
+    const q = `SELECT mean("temperature") FROM "readings" WHERE ${within} GROUP BY time(10s) fill(${fill}) ${cut}`
+    const response = await buyer.ask(address(q))
+    const { results } = (await response.json()) as Body
+    const values = results[0]!.series![0]!.values.map(([, value]) => value)
+    const id = response.headers.get('receipt-id')
+    const receipt = id === null ? undefined : await (await buyer.ask(`/v1/receipts/${id}`)).json()
+    return { values, sold: (receipt as { rows: number } | undefined)?.rows ?? 0 }
+  }
+  expect(await ask('previous', 'LIMIT 2 OFFSET 1')).toEqual({ values: [20, 20], sold: 1 })
+  expect(await ask('previous', 'LIMIT 3 OFFSET 2')).toEqual({ values: [20, 20.01, 20.01], sold: 2 })
+  const between = await ask('linear', 'LIMIT 2 OFFSET 1')
+  expect(between.values.map((value) => Math.round(1000 * (value as number)))).toEqual([20_003, 20_007])
+  expect(between.sold).toBe(2)
+  expect((await ask('previous', '')).sold).toBe(4)
+  expect((await ask('linear', 'LIMIT 4')).sold).toBe(2)
+  expect((await ask('linear', 'LIMIT 5')).sold).toBe(3)
+  // Nothing is told by an empty place.
+  expect(await ask('null', 'LIMIT 2 OFFSET 1')).toEqual({ values: [null, null], sold: 0 })
+  expect(await ask('7', 'LIMIT 2 OFFSET 1')).toEqual({ values: [7, 7], sold: 0 })
+  shop.expectSound()
+})
+
 test('a hub that sells nothing gives the same for nothing', async () => {
   const { world } = await openShop()
   const { openApi } = await import('#test/answers.ts')

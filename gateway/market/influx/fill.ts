@@ -26,33 +26,57 @@ const between = (before: number, after: number, part: number, isWhole: boolean):
 /** What a column holds: whole numbers or any, and what nothing is in it where it is not filled. */
 export type ColumnKind = { readonly isWhole: boolean; readonly nothing: number | null }
 
-/** A column with its empty places filled, in the order of the rows. */
+/**
+ * A column with its empty places filled, in the order of the rows. `takenFrom` gives the places whose values a place that
+ * had none shows, or lies between.
+ */
+export type FilledColumn = {
+  readonly values: readonly (number | null)[]
+  readonly takenFrom: (place: number) => readonly number[]
+}
+
+const fromNowhere = (): readonly number[] => []
+
+/** The nearest place with a value at or before each place; -1 where there is none. */
+const nearestBefore = (values: readonly (number | null)[]): number[] => {
+  let last = -1
+  return values.map((value, at) => {
+    if (value !== null) last = at
+    return last
+  })
+}
+
+/** Fills a column. */
 export const fillColumn = (
   values: readonly (number | null)[],
   fill: Fill,
   { isWhole, nothing }: ColumnKind,
-): (number | null)[] => {
-  if (fill === 'none') return [...values]
-  if (fill === 'null') return values.map((value) => value ?? nothing)
-  if (typeof fill === 'number') return values.map((value) => value ?? (isWhole ? Math.trunc(fill) : fill))
-  const filled: (number | null)[] = []
-  if (fill === 'previous') {
-    for (const value of values) filled.push(value ?? filled.at(-1) ?? null)
-    return filled
+): FilledColumn => {
+  if (fill === 'none') return { values, takenFrom: fromNowhere }
+  if (fill === 'null') return { values: values.map((value) => value ?? nothing), takenFrom: fromNowhere }
+  if (typeof fill === 'number') {
+    const same = isWhole ? Math.trunc(fill) : fill
+    return { values: values.map((value) => value ?? same), takenFrom: fromNowhere }
   }
-  // Where the next value is, from the end, so that a long gap is passed once.
-  const nextAt = new Array<number>(values.length)
-  for (let at = values.length - 1, next = -1; at >= 0; at--) {
-    if (values[at] !== null) next = at
-    nextAt[at] = next
+  const before = nearestBefore(values)
+  const isLinear = fill === 'linear'
+  const last = values.length - 1
+  const after = isLinear
+    ? nearestBefore(values.toReversed())
+        .map((at) => (at < 0 ? -1 : last - at))
+        .reverse()
+    : []
+  const takenFrom = (place: number): readonly number[] => {
+    const sources = isLinear ? [before[place]!, after[place]!] : [before[place]!]
+    return values[place] !== null || sources.includes(-1) ? [] : sources
   }
-  let lastAt = -1
-  for (let at = 0; at < values.length; at++) {
-    const own = values[at]!
-    const next = nextAt[at]!
-    if (own !== null) lastAt = at
-    if (own !== null || lastAt < 0 || next < 0) filled.push(own)
-    else filled.push(between(values[lastAt]!, values[next]!, (at - lastAt) / (next - lastAt), isWhole))
+  return {
+    values: values.map((value, place) => {
+      const [from, to = from] = takenFrom(place)
+      if (from === undefined) return value
+      const part = to === from ? 0 : (place - from) / (to! - from)
+      return between(values[from]!, values[to!]!, part, isWhole)
+    }),
+    takenFrom,
   }
-  return filled
 }

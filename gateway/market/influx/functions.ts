@@ -86,23 +86,24 @@ export const functionGroups = async (asked: Asked): Promise<Group[]> => {
       const values = starts.map((start) =>
         tallyValue(group.rows.get(start)?.cells[at], call.fn, quantityOf(call)),
       )
-      if (interval === undefined) return values
+      if (interval === undefined) return fillColumn(values, 'none', { isWhole: false, nothing: null })
       const { code } = quantityOf(call)
       const isCount = call.fn === 'count'
       // Of what none of these sensors measures there is not even a number.
       const isMeasured = group.sensors.some(({ quantities }) => quantities.includes(code))
       return fillColumn(values, fill, { isWhole: isCount, nothing: isCount && isMeasured ? 0 : null })
     })
+    const parts = starts.map((start) =>
+      partsOf(group.rows.get(start), start, interval === undefined ? toMs : start + interval.everyMs),
+    )
     const rows: MadeRow[] = []
-    for (const [place, start] of starts.entries()) {
-      const row = group.rows.get(start)
-      const untilMs = interval === undefined ? toMs : start + interval.everyMs
+    for (const [place, start] of starts.entries())
       rows.push({
-        timeMs: await timeOf(group, row?.cells[0], start),
-        cells: columns.map((column) => column[place]!),
-        parts: partsOf(row, start, untilMs),
+        timeMs: await timeOf(group, group.rows.get(start)?.cells[0], start),
+        cells: columns.map(({ values }) => values[place]!),
+        parts: parts[place]!,
+        filledFrom: columns.flatMap(({ takenFrom }) => takenFrom(place).map((from) => parts[from]!)),
       })
-    }
     made.push({ tags: group.sensors[0]!, rows })
   }
   return made

@@ -16,11 +16,15 @@ export type Part = {
   readonly score?: number
 }
 
-/** A row and what it is made of; one that only fills a gap is made of nothing. */
+/**
+ * A row and what it is made of. One that only fills a gap has no parts of its own; where it shows what other rows say,
+ * `filledFrom` has their parts, as these very arrays.
+ */
 export type MadeRow = {
   readonly timeMs: number
   readonly cells: readonly Cell[]
   readonly parts: readonly Part[]
+  readonly filledFrom?: readonly (readonly Part[])[]
 }
 
 // Cells of one answer, gaps included: a hundred panels, and some 10 MB of text.
@@ -92,7 +96,11 @@ export const selectedOf = (
   // As in InfluxDB, the order of rows is that of the series too.
   if (statement.descending) given.reverse()
   const count = (of: readonly Group[]) => of.reduce((sum, { rows }) => sum + rows.length, 0)
-  const parts = given.flatMap(({ rows }) => rows.flatMap((row) => row.parts))
+  // Rows that were cut off are paid too where those that are left repeat them: each once.
+  const shown = new Set(
+    given.flatMap(({ rows }) => rows.flatMap(({ parts, filledFrom = [] }) => [parts, ...filledFrom])),
+  )
+  const parts = [...shown].flat()
   return {
     series: given.map(({ tags, rows }) => ({
       name: measurement,
