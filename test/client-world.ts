@@ -5,11 +5,17 @@ import { type ClientOptions, type HubClient, openClient } from '#gateway/client/
 import { defaultPrices } from '#gateway/sales/price.ts'
 import { openSelling } from '#gateway/selling.ts'
 import type { StoredReading } from '#gateway/store/store.ts'
-import { anHour, nowMs, openWorld } from '#test/market-world.ts'
+import { anHour, nowMs, openWorld, stationB } from '#test/market-world.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
 export const network = 'testnet'
+
+/** Readings of one station, of its hour, on two pages. */
+export const many = Array.from({ length: 10_400 }, (_, at): StoredReading => {
+  const [one] = anHour().filter(({ station }) => station === stationB)
+  return { ...one!, timeMs: nowMs - 3_600_000 + at * 300, seq: 1 + at, place: 0, score: 1 }
+})
 
 /** What stands between a client and the hub. */
 export type Between = (request: Request, hub: (request: Request) => Promise<Response>) => Promise<Response>

@@ -3,6 +3,7 @@ import { wrapFetchWithPayment } from '@x402/fetch'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type ClientOptions, openClient } from '#gateway/client/client.ts'
 import { makeDirectory } from '#test/anchor-world.ts'
+import { many } from '#test/client-world.ts'
 import { nowMs, stationB } from '#test/market-world.ts'
 import { openShop, openTokenChain, type TokenChain, type Wallet } from '#test/sales/x402-world.ts'
 
@@ -89,6 +90,58 @@ test('a fetch that pays by itself buys as well, within the limits of the client'
   const { priceMicroUsd } = await hub.latest()
   expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice - priceMicroUsd)
   shop.expectSound()
+}, 60_000)
+
+test('all pages are paid with one signature, whichever way it is signed', async () => {
+  const shop = await openShop(onChain)
+  await shop.world.store.write(many)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const { hub, signed } = openBuyer(shop, wallet, { maxMicroUsd: 100_000n })
+  const bought = await hub.buy(hourOfB)
+  const pages = await Array.fromAsync(bought.pages())
+  expect(pages.map((rows) => rows.length)).toEqual([10_000, bought.receipt!.rows - 10_000])
+  expect(await shop.balance(wallet.address)).toBe(1_000_000n - bought.priceMicroUsd)
+  expect(signed).toHaveLength(1)
+  // What is read after a top-up, with a key, is still of the purchase without one.
+  await hub.topUp({ amountMicroUsd: 20_000n })
+  expect(await bought.all()).toHaveLength(bought.receipt!.rows)
+  expect(await hub.budget()).toMatchObject({ leftMicroUsd: 20_000n })
+
+  const other = await onChain.newWallet(1_000_000n)
+  const buyer = shop.buyer(other)
+  const fetch = wrapFetchWithPayment(
+    async (input, init) => shop.world.api.fetch(new Request(input, init)),
+    buyer.client,
+  )
+  const selfPaying = openClient({ url: 'http://shop.test', fetch, maxMicroUsd: 100_000n })
+  expect(await (await selfPaying.buy(hourOfB)).all()).toHaveLength(bought.receipt!.rows)
+  expect(await shop.balance(other.address)).toBe(1_000_000n - bought.priceMicroUsd)
+  shop.expectSound()
+}, 60_000)
+
+test('a hub that asks for a later page again gets nothing for it', async () => {
+  const shop = await openShop(onChain)
+  await shop.world.store.write(many)
+  /** The hub, as it would be if it knew of no sale. */
+  const forgetful = async (request: Request): Promise<Response> => {
+    const url = new URL(request.url)
+    const cursor = url.searchParams.get('cursor')
+    if (cursor === null) return shop.world.api.fetch(request)
+    return shop.world.api.fetch(new Request(url.href.replace(/&cursor=.*/, ''), request))
+  }
+  const wallet = await onChain.newWallet(1_000_000n)
+  const options = { maxMicroUsd: 100_000n }
+  const { hub, signed } = openBuyer(shop, wallet, options, forgetful)
+  const bought = await hub.buy(hourOfB)
+  await expect(bought.all()).rejects.toMatchObject({ slug: 'payment-required' })
+  expect(signed).toHaveLength(1)
+
+  const other = await onChain.newWallet(1_000_000n)
+  const buyer = shop.buyer(other)
+  const fetch = wrapFetchWithPayment(async (input, init) => forgetful(new Request(input, init)), buyer.client)
+  const selfPaid = await openClient({ url: 'http://shop.test', fetch, ...options }).buy(hourOfB)
+  await expect(selfPaid.all()).rejects.toThrow(`the hub asks for ${selfPaid.priceMicroUsd} on page 2`)
+  expect(await shop.balance(other.address)).toBe(1_000_000n - selfPaid.priceMicroUsd)
 }, 60_000)
 
 test('signs nothing above the price it was offered', async () => {

@@ -19,20 +19,13 @@ import type { coverageSchema, stationFeaturesSchema } from '#gateway/market/plac
 import type { budgetSchema, receiptSchema } from '#gateway/market/sale-schemas.ts'
 import type { latestSchema, readingsSchema, stationsSchema } from '#gateway/market/schemas.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
-import type { StoredReading } from '#gateway/store/store.ts'
-import { openShop } from '#test/client-world.ts'
+import { many, openShop } from '#test/client-world.ts'
 import { anHour, nowMs, openWorld, stationA, stationB, viennaCell } from '#test/market-world.ts'
 import { newSigner } from '#test/station.ts'
 
 const hourOfB = { station: stationB, from: nowMs - 3_600_000, to: nowMs } as const
 // As selling.test.ts counts it: 15 fresh values, 44 older ones, the base.
 const hourPrice = 470n
-
-/** More rows than a page of a hub has. */
-const many = Array.from({ length: 10_400 }, (_, at): StoredReading => {
-  const [one] = anHour().filter(({ station }) => station === stationB)
-  return { ...one!, timeMs: nowMs - 3_600_000 + at * 300, seq: 1 + at, place: 0, score: 1 }
-})
 
 /** An answer with another body, and headers that fit it where `consistent`. */
 const altered = async (answer: Response, change: (text: string) => string, consistent = false) => {

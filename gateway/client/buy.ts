@@ -13,6 +13,8 @@ export type Counter = {
   readonly fetch: Fetch
   readonly purse: Purse
   readonly hasKey: () => boolean
+  /** Whether a 402 may be paid behind the client's back, so that a price has to be asked for first. */
+  readonly mayPayByItself: () => boolean
   readonly pay: Pay | undefined
   readonly seller: (signal?: AbortSignal) => Promise<Seller>
 }

@@ -17,7 +17,7 @@ import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import { exportOf } from './export.ts'
 import type { ClientOptions, HubClient } from './hub.ts'
-import { mostPageBytes, pageRows, type RowOf, rowsIn } from './pages.ts'
+import { mostPageBytes, type RowOf, rowsIn } from './pages.ts'
 import { payingFetch } from './pay.ts'
 import { verify } from './proof.ts'
 import { bundleOf, downloadOf, purchaseOf } from './purchase.ts'
@@ -60,8 +60,9 @@ export const openClient = (options: ClientOptions): HubClient => {
   const ask = askerOf(send, tries)
   const purse = openPurse({ maxMicroUsd, maxTotalMicroUsd })
   const { status, seller, nowMs } = openSellerBook(ask, hubKey)
-  const counter: Counter = { ask, fetch, purse, hasKey: () => key !== undefined, pay, seller }
-  const mayPayByItself = options.fetch !== undefined && pay === undefined
+  const hasKey = () => key !== undefined
+  const mayPayByItself = () => options.fetch !== undefined && pay === undefined && !hasKey()
+  const counter: Counter = { ask, fetch, purse, hasKey, mayPayByItself, pay, seller }
 
   const objectAt = async <T>(path: string, member: string, asked: Asked = {}): Promise<T> =>
     objectIn<T>(await ask(path, asked), (said) => said[member] !== undefined)
@@ -75,25 +76,12 @@ export const openClient = (options: ClientOptions): HubClient => {
   const quote: HubClient['quote'] = async (query, { signal } = {}) => {
     const search = fixedSearch(query, await nowMs(signal))
     const { terms, ...quoted } = await quoteOf(ask, search, await seller(signal), signal)
-    const priceMicroUsd = terms?.mostMicroUsd ?? 0n
-    /** Fails before anything is paid where later pages would have to be paid for again. */
-    const assertWhole = (): void => {
-      if (key === undefined && priceMicroUsd > 0n && quoted.rows > pageRows)
-        throw new TypeError(
-          `this has ${quoted.rows} rows, and without a key ${pageRows} can be bought at once: topUp() gives a key`,
-        )
-    }
     return {
       ...quoted,
-      priceMicroUsd,
-      buy: async (wanted = {}) => {
-        assertWhole()
-        return purchaseOf<RowOf<typeof query>>(counter, search, 'json', terms, { signal, ...wanted })
-      },
-      download: async (format, wanted = {}) => {
-        assertWhole()
-        return downloadOf(counter, search, format, terms, { signal, ...wanted })
-      },
+      priceMicroUsd: terms?.mostMicroUsd ?? 0n,
+      buy: (wanted = {}) =>
+        purchaseOf<RowOf<typeof query>>(counter, search, 'json', terms, { signal, ...wanted }),
+      download: (format, wanted = {}) => downloadOf(counter, search, format, terms, { signal, ...wanted }),
     }
   }
 
@@ -112,16 +100,15 @@ export const openClient = (options: ClientOptions): HubClient => {
     latest: async (query = {}, wanted = {}) => {
       const path = `/v1/latest?${searchOf({ ...query, format: 'json' })}`
       const { signal } = wanted
-      const terms =
-        mayPayByItself && key === undefined
-          ? await priceAt(ask, path, signal)
-          : await termsAt(ask, path, await seller(signal), signal)
+      const terms = mayPayByItself()
+        ? await priceAt(ask, path, signal)
+        : await termsAt(ask, path, await seller(signal), signal)
       const bought = await buyAt(counter, path, mostPageBytes, terms, wanted)
       const { answer, priceMicroUsd, receiptId } = bought
       return { readings: rowsIn<ReadingRow>(answer.body), priceMicroUsd, receiptId }
     },
     export: async (query, format = 'parquet', wanted = {}) => {
-      if (mayPayByItself && key === undefined)
+      if (mayPayByItself())
         throw new TypeError(
           'an export is paid with a key, or by "pay": a fetch that pays by itself tells no price first',
         )

@@ -9,6 +9,7 @@ import { buyAt, type Counter, type OrderOptions, type Terms } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import { type Format, mostPageBytes, pageRows, rowsIn } from './pages.ts'
 import { type Verified, type VerifyOptions, verify } from './proof.ts'
+import { priceAt } from './quote.ts'
 
 export type WaitOptions = {
   /** How long to wait for the next batch where nothing of it is anchored yet; not at all unless told. */
@@ -81,23 +82,30 @@ export const bundleOf = async (
 const mostPages = 1000
 
 /** The pages of a query whose first one is there. Only the first costs: a price on a later one is no honest hub's. */
-async function* bodiesFrom({ ask }: Counter, path: string, first: Answer, signal: AbortSignal | undefined) {
+async function* bodiesFrom(
+  { ask, mayPayByItself }: Counter,
+  path: string,
+  first: Answer,
+  signal: AbortSignal | undefined,
+) {
   let answer = first
   for (let count = 1; ; count++) {
     yield answer.body
     const next = linked(answer, 'cursor')
     if (next === undefined) return
     if (count >= mostPages) throw new HubDistrusted(`the hub gives more than ${mostPages} pages`)
-    const later = await ask(`${path}&cursor=${encodeURIComponent(next)}`, {
-      mostBytes: mostPageBytes,
-      signal,
-    })
+    const there = `${path}&cursor=${encodeURIComponent(next)}`
+    const asksFor = (price: bigint | string, body?: Uint8Array): HubDistrusted =>
+      new HubDistrusted(`the hub asks for ${price} on page ${count + 1}`, body === undefined ? {} : { body })
+    const terms = mayPayByItself() ? await priceAt(ask, there, signal) : undefined
+    if (terms !== undefined) throw asksFor(terms.mostMicroUsd)
+    const later = await ask(there, { mostBytes: mostPageBytes, signal })
     if (later.status !== 200) throw problemOf(later)
     const { headers, body } = later
     if (headers.has('content-digest') && !digestFits(later))
       throw new HubDistrusted('the body is not what its Content-Digest says', { body })
     const price = headers.get('price') ?? '0'
-    if (price !== '0') throw new HubDistrusted(`the hub asks for ${price} on page ${count + 1}`, { body })
+    if (price !== '0') throw asksFor(price, body)
     if (linked(later, 'cursor') === next) throw new HubDistrusted('the hub gives the same page again')
     answer = later
   }

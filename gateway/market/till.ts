@@ -144,12 +144,22 @@ export const openTill = (parts: TillParts) => {
    * A sale for whoever may see it: a key of its account or, where it was paid without a key, whoever knows its id, which
    * nobody but its buyer was ever told.
    */
+  const seen = (key: ApiKey | undefined, id: string): Sale | undefined =>
+    (key && sales.sale(key.customer, id)) ?? sales.keyless(id)
+
+  /** The same; throws what is told to who may not see it. */
   const saleFor = (c: Context, id: string): Sale => {
     const key = allowed(keyOf(c), 'read')
-    const found = (key && sales.sale(key.customer, id)) ?? sales.keyless(id)
+    const found = seen(key, id)
     if (found !== undefined) return found
     if (key === undefined) throw new Problem(noKey('this needs the API key that paid'))
     throw new Problem(fault('not-found', `this account has no receipt ${id}`))
+  }
+
+  /** The sale that a cursor names, where whoever asks may see it and its money was not given back. */
+  const saleInForce = (c: Context, id: string): Sale | undefined => {
+    const found = seen(allowed(keyOf(c), 'read'), id)
+    return found?.state === 'refunded' ? undefined : found
   }
 
   const due = (
@@ -300,6 +310,7 @@ export const openTill = (parts: TillParts) => {
     offerIn,
     withScope,
     saleFor,
+    saleInForce,
     due,
     collect,
     balanceOf,
@@ -311,7 +322,7 @@ export const openTill = (parts: TillParts) => {
      * for the same request at any time; `query` has its times resolved, and offers, receipts and later pages are bound to
      * it. `once` names an order whose answer still serves when it is asked for again, without an Idempotency-Key: the
      * same account gets the same bytes for nothing as long as they are kept. `make` reads and prices the answer; its
-     * `sale` is what a cursor in it names.
+     * `sale` is what a cursor in it names, and `paid` the earlier sale that pays for it, where there is one.
      */
     serve: async (
       c: Context,
@@ -321,15 +332,18 @@ export const openTill = (parts: TillParts) => {
         sale: paidBy,
         once: name,
       }: { readonly query: string; readonly sale?: string; readonly once?: string },
-      make: (sale: string, own: ReadonlySet<string>) => Promise<Priced>,
+      make: (sale: string, own: ReadonlySet<string>, paid: Sale | undefined) => Promise<Priced>,
     ): Promise<Response> => {
       const key = allowed(keyOf(c), 'read')
       const payer: Payer | undefined = key && { customer: key.customer, key, rail: 'credits' }
       const hash = saleHash(query)
-      const isPaid = payer !== undefined && paidBy !== undefined && sales.paid(payer.customer, paidBy, hash)
+      const named = paidBy === undefined ? undefined : saleInForce(c, paidBy)
+      const paid = named !== undefined && Buffer.from(named.query).equals(hash) ? named : undefined
+      // Noted before the page is made: nobody has a later page and gets the money back because nothing was taken.
+      if (paid !== undefined && c.req.method !== 'HEAD') sales.served(paid, 'some')
       const chosen = idempotencyKeyIn(c)
       let idempotencyKey = chosen ?? name
-      if (payer !== undefined && !isPaid) {
+      if (payer !== undefined && paid === undefined) {
         const owed = sales.owed({ payer, asked, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) })
         if (owed === 'conflict' && chosen !== undefined)
           throw new Problem(fault('idempotency-conflict', 'it was used for another query before'))
@@ -338,11 +352,11 @@ export const openTill = (parts: TillParts) => {
         else if (owed !== undefined) return give(c, owed, payer)
       }
       const once = idempotencyKey === undefined ? {} : { idempotencyKey }
-      const id = isPaid ? paidBy : newSaleId()
+      const id = paid?.id ?? newSaleId()
       const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
-      const priced = await make(id, own)
+      const priced = await make(id, own, paid)
       const amount = priced.price.totalMicroUsd
-      if (isPaid || amount === 0n) return free(c, priced)
+      if (paid !== undefined || amount === 0n) return free(c, priced)
       // What somebody has already, and a look at the headers, cost nothing.
       if (priced.tag !== undefined) {
         const etag = entityTag(priced.tag)

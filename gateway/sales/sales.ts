@@ -43,8 +43,6 @@ export type Sales = Disposable &
     readonly sla: Pick<SlaBook, 'outcome' | 'counts'>
     /** Notes how much of a body its buyer has taken; what was not served at all is paid back. */
     served(sale: Sale, much: 'nothing' | 'some' | 'all'): void
-    /** The sale of that query to that customer, if there is one: later pages of it are paid. */
-    paid(customer: string, sale: string, query: Uint8Array): boolean
     sale(customer: string, id: string): Sale | undefined
     /** A sale that was paid without a key: its id is a secret that only its buyer was told. */
     keyless(id: string): Sale | undefined
@@ -95,10 +93,6 @@ export const openSales = (options: SalesOptions): Sales => {
       // Of what is given again something was taken before.
       if (table.find(sale.id, sale.customer)?.state === 'open')
         refunds.refund(sale, 'nothing of it was taken')
-    },
-    paid: (customer, sale, query) => {
-      const found = table.find(sale, customer)
-      return found !== undefined && Buffer.from(found.query).equals(query)
     },
     sale: (customer, id) => table.find(id, customer),
     keyless: table.keyless,

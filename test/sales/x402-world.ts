@@ -119,6 +119,7 @@ export const openShop = async (
   sla: SlaPromises = defaultSla,
 ) => {
   const weather = openWeather(chain)
+  const clock = { nowMs }
   const logged: string[] = []
   const selling = openSelling({
     path: join(directory, 'sales.sqlite'),
@@ -133,10 +134,13 @@ export const openShop = async (
       waitMs,
       chainMs,
     }),
-    nowMs: () => nowMs,
+    nowMs: () => clock.nowMs,
   })
   const { till } = selling
-  const world = await openWorld({ till, network: 'testnet', hubKey: hub.publicKey })
+  const world = await openWorld({
+    ...{ till, network: 'testnet', hubKey: hub.publicKey },
+    nowMs: () => clock.nowMs,
+  })
   let closed = false
   const close = async () => {
     if (closed) return
@@ -184,5 +188,5 @@ export const openShop = async (
   /** The ledger adds up, and says that as much came by x402 as the chain says. */
   const expectSound = () =>
     expect(sales.ledger.audit()).toEqual({ sum: 0n, unbalanced: [], wrongBalances: [] })
-  return { world, logged, sales, till, weather, ask, buyer, balance, expectSound, close, directory }
+  return { world, clock, logged, sales, till, weather, ask, buyer, balance, expectSound, close, directory }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodePaymentRequiredHeader, decodePaymentResponseHeader } from '@x402/core/http'
@@ -71,6 +72,114 @@ const signed = (signature: string, more: Record<string, string> = {}) => ({
 const typeOf = async (response: Response): Promise<string> =>
   ((await response.json()) as { type: string }).type
 const secret = { 'idempotency-key': 'order-0123456789abcdef' }
+
+type Page = { readonly readings: readonly { readonly time: string }[]; readonly next: string | null }
+
+/** The first of three pages, bought by a new wallet. */
+const buyPages = async (shop: Awaited<ReturnType<typeof openShop>>) => {
+  const wallet = await onChain.newWallet(1_000_000n)
+  const first = await shop.buyer(wallet).buy(`${hour}&limit=25`)
+  const id = first.headers.get('receipt-id')!
+  return { wallet, first, id, customer: `x402-${wallet.address.toLowerCase()}` }
+}
+
+const cursorAt = (link: Response): string => /cursor=([^&>]+)/.exec(link.headers.get('link')!)![1]!
+
+test('later pages of what was paid on the spot cost nothing, and are of what there was then', async () => {
+  const shop = await openShop(onChain)
+  const wallet = await onChain.newWallet(1_000_000n)
+  const open = `/v1/readings?station=${stationB}&from=${nowMs - 3_600_000}&to=${nowMs + 3_600_000}`
+  const first = await shop.buyer(wallet).buy(`${open}&limit=25`)
+  expect([first.status, first.headers.get('price')]).toEqual([200, `${hourPrice}`])
+  let page = (await first.json()) as Page
+  const times = page.readings.map(({ time }) => time)
+  const newer = anHour().findLast(({ station }) => station === stationB)!
+  shop.clock.nowMs += 60_000
+  await shop.world.store.write([{ ...newer, seq: 999, timeMs: nowMs + 1500 }])
+  while (page.next !== null) {
+    const later = await shop.ask(`${open}&limit=25&cursor=${page.next}`)
+    expect([later.status, later.headers.get('price'), later.headers.get('cache-control')]).toEqual([
+      200,
+      '0',
+      'private, no-cache',
+    ])
+    page = (await later.json()) as Page
+    times.push(...page.readings.map(({ time }) => time))
+  }
+  expect(new Set(times).size).toBe(60)
+  expect(times.every((time) => Date.parse(time) < nowMs)).toBe(true)
+  expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
+  expect(shop.weather.sent).toHaveLength(1)
+  shop.expectSound()
+})
+
+test('a cursor opens nothing but the query that was paid, and no sale that a key paid', async () => {
+  const shop = await openShop(onChain)
+  const { first } = await buyPages(shop)
+  const { next } = (await first.json()) as Page
+  const later = `${hour}&limit=25&cursor=${next}`
+  expect((await shop.ask(later)).status).toBe(200)
+  const other = await shop.ask(later.replace(`${nowMs - 3_600_000}`, `${nowMs - 3_500_000}`))
+  expect([other.status, await typeOf(other)]).toEqual([400, '/problems/invalid-query'])
+
+  // The same cursor over another span, with the check that goes with it.
+  const bound = JSON.stringify([
+    JSON.stringify([[stationB], null, null, null, { ms: nowMs - 3_600_000 }, { ms: nowMs }, null, null]),
+    [stationB],
+  ])
+  const cursorWith = (change: (fields: (string | number)[]) => void): string => {
+    const fields = (JSON.parse(Buffer.from(next!, 'base64url').toString()) as string[]).slice(0, -1)
+    change(fields)
+    const sum = createHash('sha256').update(JSON.stringify([bound, ...fields]))
+    return Buffer.from(JSON.stringify([...fields, sum.digest('base64url').slice(0, 16)])).toString(
+      'base64url',
+    )
+  }
+  const statusOf = async (cursor: string, headers: Record<string, string> = {}): Promise<number> =>
+    (await shop.ask(`${hour}&limit=25&cursor=${cursor}`, { headers })).status
+  expect(await statusOf(cursorWith(() => {}))).toBe(200)
+  const longer = cursorWith((fields) => {
+    fields[0] = nowMs - 7_200_000
+  })
+  expect(await statusOf(longer)).toBe(402)
+
+  const { secret, key } = shop.till.signUp({
+    label: '',
+    scopes: ['read'],
+    budget: null,
+    alarmPercent: null,
+    expiresMs: null,
+  })
+  shop.sales.credit('for-a-test', 'operator', key.customer, hourPrice, '')
+  const authorization = `Bearer ${secret}`
+  const byKey = await shop.ask(`${hour}&limit=25`, { headers: { authorization } })
+  const paidByKey = ((await byKey.json()) as Page).next!
+  expect(byKey.headers.get('price')).toBe(`${hourPrice}`)
+  expect(await statusOf(paidByKey, { authorization })).toBe(200)
+  expect(await statusOf(paidByKey)).toBe(402)
+  // As its receipt is, what was paid without a key is for whoever knows its id, with a key or without one.
+  expect(await statusOf(next!, { authorization })).toBe(200)
+  expect(shop.weather.sent).toHaveLength(1)
+})
+
+test('what was paid back gives no pages, and what gave a page is not paid back as if nothing was taken', async () => {
+  const shop = await openShop(onChain)
+  const back = await buyPages(shop)
+  const cursor = cursorAt(back.first)
+  await back.first.body!.cancel()
+  expect(shop.sales.sale(back.customer, back.id)).toMatchObject({ state: 'refunded' })
+  expect((await shop.ask(`${hour}&limit=25&cursor=${cursor}`)).status).toBe(402)
+
+  const kept = await buyPages(shop)
+  const later = `${hour}&limit=25&cursor=${cursorAt(kept.first)}`
+  await shop.ask(later, { method: 'HEAD' })
+  expect(shop.sales.sale(kept.customer, kept.id)).toMatchObject({ state: 'open' })
+  expect((await shop.ask(later)).status).toBe(200)
+  await kept.first.body!.cancel()
+  expect(shop.sales.sale(kept.customer, kept.id)).toMatchObject({ state: 'partial' })
+  expect(shop.sales.ledger.balance(`customer:${kept.customer}`)).toBe(0n)
+  shop.expectSound()
+})
 
 test('a hundred of one payment at once are one transaction and one sale', async () => {
   const shop = await openShop(onChain)

@@ -96,8 +96,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
   /** The stations that an area was found to mean when it was sold: who moves later changes nothing of what was paid. */
   const soldStations = (c: Context, query: StationsAsked, sale: string | undefined) => {
     if (till === undefined || sale === undefined || whereOf(query) === undefined) return undefined
-    const key = till.keyOf(c)
-    const sold = key && till.sales.sale(key.customer, sale)
+    const sold = till.saleInForce(c, sale)
     return sold && { ok: true as const, stations: scopeOf(sold)?.stations }
   }
 
@@ -172,9 +171,7 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
     if (till === undefined) return send(c, format, await gate(() => run(plan, sources)), selection, closed)
     const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`
     const paidBy = plan.sale === undefined ? {} : { sale: plan.sale }
-    return till.serve(c, asked, { query: queryText(plan), ...paidBy }, async (sale, own) => {
-      const key = till.keyOf(c)
-      const paid = sale === plan.sale && key !== undefined ? till.sales.sale(key.customer, sale) : undefined
+    return till.serve(c, asked, { query: queryText(plan), ...paidBy }, async (sale, own, paid) => {
       const page = { ...plan, sale }
       const { answer, ...priced } = await runPriced(
         paid === undefined ? page : planUntil(page, paid.timeMs),

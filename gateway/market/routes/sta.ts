@@ -180,8 +180,8 @@ export const addSta = (app: Api, deps: MarketDeps, gate: Gate): void => {
       c,
       asked,
       { query, ...(paidBy === undefined ? {} : { sale: paidBy }) },
-      async (sale, own) => {
-        const office = await officeFor(c, atMs, sale, sale !== paidBy)
+      async (sale, own, paid) => {
+        const office = await officeFor(c, atMs, sale, paid === undefined)
         const { contentType, text } = await answerTo(office, resource, options, path)
         return {
           price: till.priceOf(office.desk.sold.values(), own),
