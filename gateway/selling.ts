@@ -54,6 +54,8 @@ export const openSelling = (options: SellingOptions): { readonly till: Till } & 
     priceOf: (rows, own) => priceOf(prices, rows, factor, own),
     openTally: (own) => openTally(prices, factor, own),
     usdText,
+    // A signature of Ed25519 is the same each time (RFC 8032 s5.1.6), and nobody else makes it.
+    tagSecret: saleHash(hub.sign(new TextEncoder().encode('groundtruth entity tags'))),
     sla,
     completenessOf,
     serviceMs,

@@ -60,6 +60,8 @@ export type TillParts = {
   readonly nowMs: () => number
   /** Where cards are taken. */
   readonly cards?: Cards
+  /** With what entity tags are made: they are told before anything is paid. The same after a restart. */
+  readonly tagSecret: Uint8Array
   readonly sla: SlaPromises
   /** Counts what is expected of sensors in a span, and what is there; what is silent for longer is out of service. */
   readonly completenessOf: CompletenessDeps['completenessOf']
@@ -109,7 +111,7 @@ const exposed = (amount: MicroUsd): string => `${amount}`
 
 /** The till of an API. */
 export const openTill = (parts: TillParts) => {
-  const { sales, usdText, saleHash, newSaleId, nowMs, rail, publicUrl } = parts
+  const { sales, usdText, saleHash, newSaleId, nowMs, rail, publicUrl, tagSecret } = parts
 
   /** Whose request this is; undefined without a key. A key that does not count is a problem. */
   const keyOf = (c: Context): ApiKey | undefined => {
@@ -238,7 +240,7 @@ export const openTill = (parts: TillParts) => {
     // A later page, or an owner's own: what is free for one is not for whoever asks a shared cache.
     c.header('cache-control', 'private, no-cache')
     if (tag !== undefined) {
-      const etag = entityTag(tag)
+      const etag = entityTag(tag, tagSecret)
       c.header('etag', etag)
       if (isNotModified(c, etag)) return c.body(null, 304)
     }
@@ -359,7 +361,7 @@ export const openTill = (parts: TillParts) => {
       if (paid !== undefined || amount === 0n) return free(c, priced)
       // What somebody has already, and a look at the headers, cost nothing.
       if (priced.tag !== undefined) {
-        const etag = entityTag(priced.tag)
+        const etag = entityTag(priced.tag, tagSecret)
         c.header('etag', etag)
         if (payer !== undefined && isNotModified(c, etag)) {
           c.header('price', '0')

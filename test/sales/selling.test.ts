@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { decode } from 'cborg'
+import { Registry } from 'prom-client'
 import { expect, test } from 'vitest'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { verifyJws } from '#gateway/reading/jws.ts'
@@ -7,6 +8,7 @@ import { stationId } from '#gateway/reading/key.ts'
 import { signOwner } from '#gateway/reading/owner.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
 import { signToken } from '#gateway/reading/token.ts'
+import { openApi } from '#test/answers.ts'
 import { anHour, nowMs, stationA, stationB } from '#test/market-world.ts'
 import { hub, network, openShop } from '#test/sales/shop.ts'
 import { newSigner } from '#test/station.ts'
@@ -236,6 +238,22 @@ test('what somebody has already, a look at the headers, empty answers and poor d
     `/v1/readings?station=${stationA}&from=${nowMs - 3_600_000}&to=${nowMs - 3_599_000}&min_quality=0.5`,
   )
   expect(((await none.json()) as { readings: unknown[] }).readings).toEqual([])
+})
+
+test('the tag of an answer that is not paid yet is no hash of it that can be tried with all values', async () => {
+  const { world, signUp } = await openShop()
+  const mean = `/v1/readings?station=${stationB}&quantity=temperature&every=1h&from=${nowMs - 3_600_000}&to=${nowMs}`
+  const told = (await world.api.request(mean, { method: 'HEAD' })).headers.get('etag')
+  expect(told).toMatch(/^"[\w-]{24}"$/)
+  // The same answer of a hub that sells nothing, whose tags anybody can make.
+  const { till: _, ...deps } = world.deps
+  const free = openApi({ ...deps, metrics: new Registry() })
+  expect((await free.request(mean)).headers.get('etag')).not.toBe(told)
+  const buyer = await signUp(1_000_000n)
+  const bought = await buyer.ask(mean)
+  await bought.text()
+  expect(bought.headers.get('etag')).toBe(told)
+  expect((await buyer.ask(mean, { 'if-none-match': told! })).status).toBe(304)
 })
 
 test('an account without credit and a key without budget get a price, and are not charged', async () => {
