@@ -183,11 +183,17 @@ export const planReadings = (
 export const queryText = ({ bound, selection: { fromMs, toMs } }: Plan): string =>
   `readings ${bound} ${fromMs} ${toMs}`
 
+/** The same up to a time (UTC ms): what is measured later is another query. */
+export const planCut = (plan: Plan, timeMs: number): Plan => {
+  const { selection } = plan
+  const { fromMs, toMs } = selection
+  return { ...plan, selection: { ...selection, toMs: Math.max(fromMs + 1, Math.min(toMs, timeMs)) } }
+}
+
 /** The same of what there was at a time (UTC ms): what came after a sale is not paid by it. */
 export const planUntil = (plan: Plan, timeMs: number): Plan => {
   const { fromMs, toMs } = plan.selection
-  const until = Math.max(fromMs + 1, Math.min(toMs, timeMs))
-  return { ...plan, selection: { ...plan.selection, toMs: until }, span: { fromMs, toMs } }
+  return { ...planCut(plan, timeMs), span: { fromMs, toMs } }
 }
 
 type Spanned = { readonly fromMs: number; readonly toMs: number; readonly next: string | null }

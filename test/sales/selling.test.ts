@@ -296,6 +296,25 @@ test('an offer binds the hub to a price, for its query, until it ends', async ()
   expect((await buyer.ask(hour, { offer })).status).toBe(409)
 })
 
+test('what is measured after an offer was made, or after a purchase, is neither offered nor proved by it', async () => {
+  const { signUp, world, clock } = await openShop()
+  const buyer = await signUp(1_000_000n)
+  const span = `station=${stationB}&from=${nowMs}&to=${nowMs + 600_000}`
+  const quote = await world.api.request(`/v1/quotes?${span}`, { method: 'POST' })
+  const { offer, priceMicroUsd } = (await quote.json()) as { offer: string; priceMicroUsd: number }
+  expect(priceMicroUsd).toBe(0)
+  await world.store.write([{ ...anHour()[1]!, score: 1, seq: 5000, timeMs: nowMs + 60_000 }])
+  clock.nowMs += 120_000
+  const cheap = await buyer.ask(`/v1/readings?${span}`, { offer })
+  expect(cheap.status).toBe(409)
+  const bought = await buyer.ask(`/v1/readings?${span}`)
+  expect(bought.headers.get('price')).toBe('110')
+  await bought.text()
+  const id = bought.headers.get('receipt-id')
+  const bundle = await buyer.ask(`/v1/receipts/${id}/bundle?to=${nowMs + 300_000}`)
+  expect(((await bundle.json()) as { type: string }).type).toBe('/problems/invalid-query')
+})
+
 test('readings of one’s own station are free for whoever shows its key', async () => {
   const owner = newSigner()
   const station = stationId(owner.publicKey)

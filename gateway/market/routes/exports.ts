@@ -14,7 +14,7 @@ import { headers, notModified } from '../headers.ts'
 import { idempotencyKeyIn } from '../idempotency-key.ts'
 import { queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
-import { exportQuery, type Plan, planReadings, queryText } from '../query.ts'
+import { exportQuery, type Plan, planCut, planReadings, queryText } from '../query.ts'
 import { readingsSchema } from '../schemas.ts'
 import type { Till } from '../till.ts'
 import { timeText } from '../time.ts'
@@ -119,9 +119,7 @@ const lookAgainS = 2
 
 /** A plan of what there is by now: what comes later is for another export. */
 const untilNow = (plan: Plan, nowMs: number): Plan => {
-  const { selection } = plan
-  if (selection.fromMs < nowMs)
-    return { ...plan, selection: { ...selection, toMs: Math.min(selection.toMs, nowMs) } }
+  if (plan.selection.fromMs < nowMs) return planCut(plan, nowMs)
   throw new Problem(
     fault('invalid-query', 'from is in the future', {
       fields: [{ name: 'from', detail: 'is in the future; an export is of what was measured' }],

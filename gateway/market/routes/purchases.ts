@@ -9,7 +9,7 @@ import { findStations } from '../area.ts'
 import { isSold } from '../entitled.ts'
 import { limitUpTo, parameters, queryOf } from '../parameters.ts'
 import { fault, orProblem, Problem } from '../problem.ts'
-import { planReadings, queryText, readingsQuery } from '../query.ts'
+import { planCut, planReadings, queryText, readingsQuery } from '../query.ts'
 import { maxPaidRows, type RunPriced } from '../run-priced.ts'
 import { quoteSchema, receiptSchema, receiptsSchema } from '../sale-schemas.ts'
 import { scopeOf } from '../scope.ts'
@@ -35,7 +35,7 @@ const quoteRoute = createRoute({
   tags: ['Buying'],
   summary: 'What a query costs, with an offer that binds the hub',
   description:
-    'Takes the parameters of /v1/readings. All pages of the query are priced, at what there is now; with "from" and "to" as fixed times the price can only get lower with the age of the readings. What is too much for one query is priced as an export.',
+    'Takes the parameters of /v1/readings. All pages of the query are priced, at what there is now, and a "to" that is still to come means now; with "from" and "to" as fixed times the price can only get lower with the age of the readings. What is too much for one query is priced as an export.',
   request: { query: readingsQuery },
   responses: { 200: okJson(quoteSchema, 'The price, and a signed offer'), ...orFail },
 })
@@ -102,7 +102,8 @@ export const addPurchases = (
 
   app.openapi(quoteRoute, async (c) => {
     const query = c.req.valid('query')
-    const { plan } = orProblem(planReadings(query, nowMs(), () => findStations(query, evidence)))
+    const planned = orProblem(planReadings(query, nowMs(), () => findStations(query, evidence)))
+    const plan = planCut(planned.plan, nowMs())
     const key = till.keyOf(c)
     const own = key === undefined ? new Set<string>() : sales.keys.ownStations(key.customer)
     const most = exports && orProblem(await exports.count(plan, key?.customer ?? ''))

@@ -29,6 +29,7 @@ import { orProblem } from '../problem.ts'
 import {
   type Answer,
   latestQuery,
+  planCut,
   planReadings,
   planUntil,
   queryText,
@@ -164,9 +165,11 @@ export const addReadings = (app: Api, deps: MarketDeps, gate: Gate): RunPriced =
   app.openapi(readingsRoute, async (c): Promise<Response> => {
     const query = c.req.valid('query')
     const { format } = orProblem(chooseFormat(formats, query.format, c.req.header('accept')))
-    const { plan } = orProblem(
+    const { plan: asPlanned } = orProblem(
       planReadings(query, nowMs(), (sale) => soldStations(c, query, sale) ?? findStations(query, evidence)),
     )
+    // Sold is what there is: nobody gets by an old offer, or in a proof, what is measured later.
+    const plan = till === undefined ? asPlanned : planCut(asPlanned, nowMs())
     const { selection, closed } = plan
     if (till === undefined) return send(c, format, await gate(() => run(plan, sources)), selection, closed)
     const asked = `readings ${format.name} ${plan.limit} ${plan.text} ${query.cursor ?? ''}`
