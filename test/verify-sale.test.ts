@@ -257,6 +257,69 @@ describe('an answer', () => {
     expect(checkAnswer(verifyBundle(await sold(place)), place)).toMatchObject({ state: 'failed' })
   })
 
+  test('that says more than what is compared does not pass, though the hub signed it', async () => {
+    const lie = JSON.parse(forms.NDJSON.split('\n')[0]!.replace(/"temperature":[\d.]+/, '"temperature":50'))
+    const honest = forms.NDJSON.split('\n')[0]!
+    const page = JSON.parse(inJson) as Record<string, unknown>
+    const [names, first] = forms.CSV.split('\r\n') as [string, string]
+    const value = /bme280,([\d.]+),/.exec(first)![1]!
+    const [time] = first.split(',') as [string]
+    const more = {
+      'another list of rows': JSON.stringify({ ...page, buckets: [lie] }),
+      'features beside no readings': JSON.stringify({
+        type: 'FeatureCollection',
+        features: [],
+        readings: [],
+      }),
+      'a row that has readings': JSON.stringify({ ...lie, readings: [] }),
+      'another member in a row': honest.replace('{', '{"temperature":50,'),
+      'a member twice': honest.replace('"values":', '"values":{"temperature":50},"values":'),
+      'a member twice under two spellings': inJson.replace(
+        '"temperature":',
+        '"temperatur\\u0065":50,"temperature":',
+      ),
+      'a column twice': `${names.replace('temperature', 'temperature,temperature')}\r\n${first.replace(value, `50,${value}`)}`,
+      'a column of its own': `${names},temp\r\n${first},50`,
+      'more fields than columns': `${names}\r\n${first},50`,
+      'a quoted field': `${names}\r\n${first.replace(',bme280,', ',"bme280",')}`,
+      'a line in a line': `${names}\r\n${first}\r50,${first.split(',').slice(1).join(',')}`,
+    }
+    for (const [what, text] of Object.entries(more)) {
+      const answer = utf8(text)
+      const step = checkAnswer(verifyBundle(await sold(answer)), answer)
+      expect([what, step.state]).toEqual([what, 'failed'])
+      expect(step.text).toContain('says more than what can be compared')
+    }
+    // Written so that others read another time or value than this program does.
+    for (const text of [
+      forms.CSV.replace(time, time.slice(0, -1)),
+      inJson.replace(time, time.replace('Z', ' Z (UTC)')),
+      forms.CSV.replace(value, ` ${value}`),
+      forms.CSV.replace(value, `+${value}`),
+    ])
+      expect(checkAnswer(bare, utf8(text))).toMatchObject({
+        state: 'failed',
+        text: expect.stringMatching(/^row 1 /),
+      })
+  })
+
+  test('in CSV with a sensor that a spreadsheet would run is read as its station wrote it', async () => {
+    const apart = openWorld()
+    const one = apart.addStation(signerOf(33))
+    apart.sign(one, weather(4, startMs, '-roof', 1))
+    apart.closeBatch()
+    apart.anchor(1)
+    const report = verifyBundle(bytesOf(await buildBundle(apart.deps, { ...everywhere, fromMs: startMs })))
+    const text = await rendered(csv.render([rowsOf(report.readings)], { columns, cellOf: () => undefined }))
+    expect(text).toContain(",'-roof,")
+    expect(checkAnswer(report, utf8(text))).toMatchObject({ state: 'passed' })
+  })
+
+  test('nested as deeply as can be is judged', () => {
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`
+    expect(checkAnswer(bare, utf8(`{"readings":${deep}}`)).state).toBe('failed')
+  })
+
   test('with rows left out tells how many', async () => {
     const few = utf8(forms.NDJSON.split('\n').slice(0, 12).join('\n'))
     expect(checkAnswer(verifyBundle(await sold(few)), few)).toMatchObject({

@@ -1,6 +1,7 @@
 /**
  * The answer that was bought against its proof: whether a file is byte for byte what the sales receipt names, and whether
- * each of its rows is a proven reading. Rows are found in JSON, NDJSON and CSV as /v1/readings gives them.
+ * each of its rows is a proven reading, with nothing beside them. Rows are found in JSON, NDJSON and CSV as /v1/readings
+ * gives them.
  */
 import { sha256 } from '#sha256'
 import { equalBytes } from '../reading/bytes.ts'
@@ -20,10 +21,11 @@ type Row = {
 
 type Rows =
   | { readonly ok: true; readonly rows: readonly Row[] }
-  | { readonly ok: false; readonly why: 'unknown-form' | 'intervals' }
+  | { readonly ok: false; readonly why: 'unknown-form' | 'intervals' | 'more' }
 
 const unknownForm: Rows = { ok: false, why: 'unknown-form' }
 const intervals: Rows = { ok: false, why: 'intervals' }
+const more: Rows = { ok: false, why: 'more' }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -36,8 +38,16 @@ const parsed = (text: string): unknown => {
   }
 }
 
+// Whoever reads an answer reads all of it: with a member or a column beside these it says something that nobody compared.
+const rowMembers = new Set(['station', 'sensor', 'model', 'time', 'values', 'absent', 'quality', 'proof'])
+const pageMembers = new Set(['from', 'to', 'readings', 'next'])
+const intervalMembers = new Set(['from', 'to', 'every', 'fn', 'buckets', 'next'])
+
+const hasOnly = (value: object, names: ReadonlySet<string>): boolean =>
+  Object.keys(value).every((name) => names.has(name))
+
 const rowOf = (value: unknown): Row | undefined => {
-  if (!isObject(value)) return undefined
+  if (!isObject(value) || !hasOnly(value, rowMembers)) return undefined
   const { station, sensor, model, time, values, proof } = value
   if (typeof station !== 'string' || typeof sensor !== 'string' || typeof model !== 'string') return undefined
   if (typeof time !== 'string' || !isObject(values) || !isObject(proof)) return undefined
@@ -51,36 +61,61 @@ const rowOf = (value: unknown): Row | undefined => {
 const rowsOf = (values: readonly unknown[]): Rows => {
   const rows = values.map(rowOf)
   if (rows.every((row) => row !== undefined)) return { ok: true, rows }
+  if (values.some((value) => isObject(value) && 'proof' in value && !hasOnly(value, rowMembers))) return more
   return values.every((value) => isObject(value) && 'counts' in value) ? intervals : unknownForm
 }
 
-// Columns of the CSV that are no quantity; between the first and the last of them stand the quantities.
+/** Members of all objects in a value; without recursion, as an answer may be nested as deeply as it likes. */
+const membersIn = (whole: unknown): number => {
+  const open = [whole]
+  let members = 0
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (typeof value !== 'object' || value === null) continue
+    const inner = Object.values(value)
+    if (!Array.isArray(value)) members += inner.length
+    for (const one of inner) open.push(one)
+  }
+  return members
+}
+
+/** Whether a member of JSON comes twice in an object: some readers take the first of them, others the last. */
+const hasTwice = (text: string, values: readonly unknown[]): boolean => {
+  let names = 0
+  for (const [, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)) if (colon !== undefined) names++
+  return names !== membersIn(values.filter((value) => value !== undefined))
+}
+
+// Columns of the CSV that are no quantity: in front of these, and behind them.
 const csvHead = ['time', 'station', 'sensor', 'model']
+const csvTail = new Set(['absent', 'score', 'flags', 'rules', 'seq', 'place', 'batch', 'status'])
+
+const csvNumber = /^-?\d+(\.\d+)?(e[+-]\d+)?$/
+
+const numberIn = (field: string): number => (csvNumber.test(field) ? Number(field) : Number.NaN)
+
+/** Text as it was before an apostrophe kept a spreadsheet from running it. */
+const textIn = (field: string): string => field.replace(/^'(?=[=+\-@])/, '')
 
 const csvRows = (lines: readonly string[]): Rows => {
   const names = lines[0]!.split(',')
   if (names.includes('station') && names.some((name) => name.endsWith('_count'))) return intervals
   if (csvHead.some((name, at) => names[at] !== name)) return unknownForm
+  if (new Set(names).size < names.length) return more
+  const columns = names.flatMap((name, at) => (quantityNamed(name) === undefined ? [] : [{ name, at }]))
+  const others = names.slice(csvHead.length).filter((name) => quantityNamed(name) === undefined)
+  if (!others.every((name) => csvTail.has(name))) return more
   const [seqAt, placeAt] = [names.indexOf('seq'), names.indexOf('place')]
   if (seqAt < 0 || placeAt < 0) return unknownForm
-  const columns = names.flatMap((name, at) => (quantityNamed(name) === undefined ? [] : [{ name, at }]))
   const rows: Row[] = []
   for (const line of lines.slice(1)) {
-    // No field of a reading has a comma or a quote in it.
     const fields = line.split(',')
-    const [time, station, sensor, model] = fields as [string, string, string, string]
+    // No field of a reading has a comma, a quote or a line end in it.
+    if (fields.length !== names.length || /["\r]/.test(line)) return more
+    const [time, station, sensor, model] = fields.map(textIn) as [string, string, string, string]
     const values: Record<string, number | null> = {}
-    for (const { name, at } of columns)
-      if (fields[at] !== '' && fields[at] !== undefined) values[name] = Number(fields[at])
-    rows.push({
-      station,
-      sensor,
-      model,
-      time,
-      values,
-      seq: Number(fields[seqAt]),
-      place: Number(fields[placeAt]),
-    })
+    for (const { name, at } of columns) if (fields[at] !== '') values[name] = numberIn(fields[at]!)
+    const [seq, place] = [numberIn(fields[seqAt]!), numberIn(fields[placeAt]!)]
+    rows.push({ station, sensor, model, time, values, seq, place })
   }
   return { ok: true, rows }
 }
@@ -94,19 +129,26 @@ const readRows = (bytes: Uint8Array): Rows => {
     return unknownForm
   }
   const whole = parsed(text)
-  if (isObject(whole)) {
-    if (Array.isArray(whole.readings)) return rowsOf(whole.readings)
-    if (Array.isArray(whole.buckets)) return intervals
+  if (isObject(whole) && rowOf(whole) === undefined) {
+    const { readings, buckets } = whole
+    if (Array.isArray(readings))
+      return hasOnly(whole, pageMembers) && !hasTwice(text, [whole]) ? rowsOf(readings) : more
+    if (Array.isArray(buckets)) return hasOnly(whole, intervalMembers) ? intervals : more
   }
   const lines = text.split(/\r?\n/)
   if (lines.at(-1) === '') lines.pop()
   if (lines.length === 0) return { ok: true, rows: [] }
-  return lines[0]!.startsWith('{') ? rowsOf(lines.map(parsed)) : csvRows(lines)
+  if (!lines[0]!.startsWith('{')) return csvRows(lines)
+  const rows = lines.map(parsed)
+  return hasTwice(text, rows) ? more : rowsOf(rows)
 }
+
+// A time without a zone is another one wherever it is read.
+const utcTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$/
 
 /** What a row says that the reading does not; undefined where they agree. */
 const difference = (row: Row, reading: ProvenReading): string | undefined => {
-  if (Date.parse(row.time) !== reading.timeMs) return `time ${row.time}`
+  if (!utcTime.test(row.time) || Date.parse(row.time) !== reading.timeMs) return `time ${row.time}`
   if (row.sensor !== reading.sensor) return `sensor ${row.sensor}`
   if (row.model !== reading.model) return `model ${row.model}`
   const signed = new Map(
@@ -169,6 +211,11 @@ export const checkAnswer = (report: Report, bytes: Uint8Array): Step => {
   const isSold = sale !== null && equalBytes(sale.response, sha256(bytes))
   const asSold = 'it is what the receipt names, byte for byte'
   const found = readRows(bytes)
+  if (!found.ok && found.why === 'more')
+    return step(
+      'failed',
+      'it says more than what can be compared: a member, column or field that no answer of this version has, or one that comes twice',
+    )
   if (!found.ok) {
     const compared =
       found.why === 'intervals'
