@@ -1,5 +1,5 @@
 /** A query as it is sold: a page, the price of it and of all pages behind it, and how complete they are. */
-import type { Price } from '../sales/price.ts'
+import type { Price, PricedRow } from '../sales/price.ts'
 import type { Measured } from '../sales/sla.ts'
 import type { MarketDeps } from './api.ts'
 import type { Gate } from './gate.ts'
@@ -7,7 +7,7 @@ import { maxRows } from './parameters.ts'
 import { pricedRow } from './priced.ts'
 import { fault, Problem } from './problem.ts'
 import { type Answer, nextPlan, type Plan, run } from './query.ts'
-import { measureReadings, noteTimes, type TimesHeard } from './sla.ts'
+import { measureReadings, nameOf, noteTimes, type PaidOf, type TimesHeard } from './sla.ts'
 import type { Till } from './till.ts'
 
 /** What one sale can hold in all its pages; more is for a shorter time, for one station, or for an export. */
@@ -32,15 +32,26 @@ export const runPricedWith =
     const sources = { store, anchors }
     const heard: TimesHeard = new Map()
     const answer = await gate(() => run(plan, sources))
-    const rows = answer.rows.map((row) => pricedRow(row, nowMs()))
-    noteTimes(heard, answer)
+    const rows: PricedRow[] = []
+    const bySensor = new Map<string, PricedRow[]>()
+    const note = (page: Answer): void => {
+      for (const row of page.rows) {
+        const priced = pricedRow(row, nowMs())
+        rows.push(priced)
+        const name = nameOf(row.station, row.sensor)
+        const known = bySensor.get(name)
+        if (known === undefined) bySensor.set(name, [priced])
+        else known.push(priced)
+      }
+      noteTimes(heard, page)
+    }
+    note(answer)
     let poor = poorOf(answer)
     let next = nextPlan(plan, answer)
     while (next !== undefined) {
       const page = { ...next, limit: maxRows }
       const more = await gate(() => run(page, sources))
-      for (const row of more.rows) rows.push(pricedRow(row, nowMs()))
-      noteTimes(heard, more)
+      note(more)
       poor += poorOf(more)
       // What is not good enough is looked at all the same.
       if (rows.length + poor > maxPaidRows)
@@ -54,5 +65,12 @@ export const runPricedWith =
     const price = priceOf(rows, own)
     if (paces === undefined) return { answer, price }
     const deps = { store, evidence, paces, sla, completenessOf, serviceMs }
-    return { answer, price, measure: () => gate(() => measureReadings(plan, heard, own, nowMs(), deps)) }
+    const paidOf = (): PaidOf =>
+      new Map(
+        [...bySensor].map(([name, some]) => {
+          const { totalMicroUsd, baseMicroUsd } = priceOf(some, own)
+          return [name, totalMicroUsd - baseMicroUsd] as const
+        }),
+      )
+    return { answer, price, measure: () => gate(() => measureReadings(plan, heard, paidOf(), nowMs(), deps)) }
   }

@@ -26,7 +26,8 @@ export const measureLatest = (
 /** When sensors spoke, by station and sensor, in order. */
 export type TimesHeard = Map<string, number[]>
 
-const nameOf = (station: string, sensor: string): string => `${station}/${sensor}`
+/** One name for a sensor of a station. */
+export const nameOf = (station: string, sensor: string): string => `${station}/${sensor}`
 
 /** Notes when the sensors of an answer spoke, also with what was not good enough for it; pages come in order. */
 export const noteTimes = (heard: TimesHeard, answer: Answer): void => {
@@ -58,6 +59,9 @@ export type CompletenessDeps = {
   readonly serviceMs: number
 }
 
+/** What was paid for the rows of each sensor (micro-USD), by station and sensor. */
+export type PaidOf = ReadonlyMap<string, bigint>
+
 // Sensors of which one query looks up when they spoke before; of the others nothing is expected before they speak.
 const maxLookUps = 100
 
@@ -67,15 +71,19 @@ const middleGap = (times: readonly number[]): number => {
   return gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0
 }
 
+// A price is counted in so many parts of a micro-USD, for a share of it.
+const parts = 1000n
+
 /**
  * How complete what a plan gave is: of the readings that its sensors ought to have given by their own pace, those that are
- * there, whatever they are scored. What is younger than the newest readings are promised to be may be on its way, and is
- * left out, as are the buyer's own stations. Undefined where nothing can be expected.
+ * there, whatever they are scored; weighed by what was paid for each sensor, so that one which is known to be dead gives
+ * nothing back of what others cost. What is younger than the newest readings are promised to be may be on its way, and is
+ * left out. Undefined where nothing can be expected.
  */
 export const measureReadings = async (
   { selection, rollup, minScore, after }: Plan,
   heard: TimesHeard,
-  own: ReadonlySet<string>,
+  paidOf: PaidOf,
   nowMs: number,
   { store, evidence, paces, sla, completenessOf, serviceMs }: CompletenessDeps,
 ): Promise<Measured | undefined> => {
@@ -86,14 +94,15 @@ export const measureReadings = async (
   const fromMs = Math.max(selection.fromMs, after === undefined ? 0 : after.timeMs + (rollup?.everyMs ?? 0))
   const untilMs = Math.min(selection.toMs, nowMs - sla.latestMaxAgeMs)
   const stations = selection.stations ?? evidence.stations().map(({ station }) => station)
-  const sensors: Spoken[] = []
+  let expected = 0n
+  let present = 0n
   let lookUps = 0
   for (const station of stations) {
-    if (own.has(station)) continue
-    for (const { sensor, intervalMs, newestMs } of paces(station)) {
-      if (selection.sensor !== undefined && selection.sensor !== sensor) continue
-      const spoke = heard.get(nameOf(station, sensor))?.sort((a, b) => a - b) ?? []
-      if (intervalMs === undefined || (spoke.length === 0 && newestMs < fromMs - serviceMs)) continue
+    for (const { sensor, intervalMs } of paces(station)) {
+      const name = nameOf(station, sensor)
+      const paid = paidOf.get(name) ?? 0n
+      if (intervalMs === undefined || paid === 0n) continue
+      const spoke = heard.get(name)?.sort((a, b) => a - b) ?? []
       // A sensor may give one of its quantities less often than it speaks.
       const ownPaceMs = quantities === undefined ? 0 : middleGap(spoke)
       const slotMs = Math.max(intervalMs, rollup?.everyMs ?? 0, ownPaceMs)
@@ -109,11 +118,14 @@ export const measureReadings = async (
               'descending',
             )
           : []
-      sensors.push({ slotMs, times: [...before.map(({ timeMs }) => timeMs), ...spoke] })
+      const spoken: Spoken = { slotMs, times: [...before.map(({ timeMs }) => timeMs), ...spoke] }
+      const one = completenessOf([spoken], fromMs, untilMs)
+      if (one.expected === 0n) continue
+      expected += paid * parts
+      present += (paid * parts * one.present) / one.expected
     }
   }
-  const measured = completenessOf(sensors, fromMs, untilMs)
-  return measured.expected === 0n
+  return expected === 0n
     ? undefined
-    : { product: 'readings', promisedPermille: sla.completenessPermille, ...measured }
+    : { product: 'readings', promisedPermille: sla.completenessPermille, expected, present }
 }

@@ -103,7 +103,8 @@ export const openOrders = (deps: OrderDeps) => {
     let amount = price.totalMicroUsd
     if (offer !== undefined && offer.mostMicroUsd < amount) amount = offer.mostMicroUsd
     const credit = measured === undefined ? 0n : creditFor(amount, measured, deps.mostCreditPermille)
-    const shares = ownersOf(prices, price, amount)
+    // Of what stays paid: who buys of his own station, as a stranger, what falls short must not earn by it.
+    const shares = ownersOf(prices, price, amount - credit)
     const signed = signReceipt(
       {
         id,
@@ -162,7 +163,6 @@ export const openOrders = (deps: OrderDeps) => {
           kind: 'sla',
           timeMs,
           memo: `less than was promised of ${measured!.product}`,
-          // Owners keep their shares: what they delivered is paid for, and the promise is the hub's.
           entries: [
             { account: hubIncome, amount: -credit },
             { account, amount: credit },

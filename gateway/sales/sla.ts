@@ -1,6 +1,6 @@
 /**
  * Service level: what is promised of each product, and what a shortfall is worth. Each paid query is measured when it is
- * sold, and what it falls short is credited with the sale, by the hub.
+ * sold, and what it falls short is credited with the sale.
  */
 import type { MicroUsd } from './money.ts'
 

@@ -199,12 +199,19 @@ describe('a span of readings', () => {
     expect(young.headers.get('sla-reached')).toBeNull()
   })
 
-  test('of a sensor that said nothing at all in it counts for it, unless it has been silent for a day', async () => {
+  test('is weighed by what was paid for each sensor: asking for dead ones beside others gives nothing back', async () => {
     const readings = [...steady(stationA, 's'), ...steady(stationA, 'gone').filter(between(120, 60))]
-    const gone = pace('gone', minute, nowMs - 61 * minute)
+    const gone = pace('gone', 1000, nowMs - 61 * minute)
     const { buy } = await openShop(readings, { [stationA]: [pace('s'), gone] })
-    expect(await buy('')).toMatchObject({ reached: 0.5 })
-    expect(await buy('sensor=s')).toMatchObject({ reached: 1 })
+    expect(await buy('')).toMatchObject({ reached: 1, credit: 0 })
+    // One of its readings was paid, and an hour of seconds is missing behind it.
+    const last = steady(stationA, 'gone').filter(between(61, 59))
+    const { buy: buyDying } = await openShop([...steady(stationA, 's'), ...last], {
+      [stationA]: [pace('s'), gone],
+    })
+    const { reached, credit } = await buyDying('')
+    expect(reached).toBeGreaterThan(0.95)
+    expect(credit).toBe(0)
     const old = readings.map((reading) =>
       reading.sensor === 'gone' ? { ...reading, timeMs: reading.timeMs - serviceMs } : reading,
     )
@@ -292,7 +299,8 @@ describe('a span of readings', () => {
     const readings = [...steady(stationA, 's').filter((reading) => !gap(reading)), ...steady(stationB, 's')]
     const paces = { [stationA]: [pace('s')], [stationB]: [pace('s')], [stationSilent]: [] }
     const { buy, till, customer } = await openShop(readings, paces)
-    expect((await buy('')).reached).toBeCloseTo(75 / 90, 2)
+    // A cost 300 and two thirds of it are there, B cost 375.
+    expect((await buy('')).reached).toBeCloseTo((200 + 375) / 675, 2)
     till.sales.keys.own(customer, stationA)
     expect(await buy('sensor=s')).toMatchObject({ reached: 1, credit: 0 })
     expect(await buy(`station=${stationA}`)).toMatchObject({ price: 0, credit: null })

@@ -13,7 +13,7 @@ const slaRoute = createRoute({
   tags: ['Buying'],
   summary: 'What is promised, how often it was kept, and what was credited',
   description:
-    'Every paid query of /v1/latest and /v1/readings is measured when it is sold; what falls short is credited at once, and said in the headers SLA-Reached and SLA-Credit. Free answers are not measured, nor what is a buyer’s own. Counts are in steps of five minutes.',
+    'Every paid query of /v1/latest and /v1/readings is measured when it is sold; what falls short is credited at once, and said in the headers SLA-Reached and SLA-Credit. Sensors of /v1/readings count by what was paid for each; owners and hub bear a credit alike. Free answers are not measured, nor what is a buyer’s own. Counts are in steps of five minutes.',
   request: { query: queryOf({}) },
   responses: { 200: okJson(slaSchema, 'Promises, and counts of what was sold'), ...orFail },
 })
