@@ -125,11 +125,12 @@ export const limitRates = (
 }
 
 const hasBody = (c: Context): boolean => {
+  if (c.req.header('transfer-encoding') !== undefined) return true
   const length = c.req.header('content-length')
-  return (
-    c.req.header('transfer-encoding') !== undefined ||
-    (length === undefined ? c.req.raw.body !== null : length !== '0')
-  )
+  if (length !== undefined) return length !== '0'
+  // Without both there is none in HTTP/1.1 (RFC 9112 s6.3), whatever is made of it: so DELETE comes from most clients.
+  const env = c.env as { incoming?: { httpVersionMajor?: number } } | undefined
+  return env?.incoming?.httpVersionMajor !== 1 && c.req.raw.body !== null
 }
 
 const isJson = (type: string | undefined): boolean => /^application\/json *(;|$)/i.test(type ?? '')

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { addressName, openBuckets, type RateLimits } from '#gateway/market/limits.ts'
@@ -171,6 +173,35 @@ test('a body that is too long or no JSON is refused before it is read', async ()
     expect((await post('/v1/keys', '{}', type)).status).toBe(415)
   expect((await post('/v1/keys', '{}', 'application/json; charset=utf-8')).status).toBe(201)
   expect((await ask(`/v1/quotes?station=${stationB}`, '192.0.2.1', { method: 'POST' })).status).toBe(200)
+})
+
+test('over a socket a request without a body needs no kind of one', async () => {
+  const { world, signUp } = await openShop()
+  const stop = new AbortController()
+  const { promise, resolve } = Promise.withResolvers<number>()
+  const running = run({ app: world.api, host: '127.0.0.1', port: 0, listening: resolve }, stop.signal)
+  const port = await promise
+  const { key } = (await (await signUp('192.0.2.1')).json()) as { key: string }
+  const statusOf = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const asked = request({ port, method, path, headers: { ...headers, authorization: `Bearer ${key}` } })
+    // As curl does, which says nothing of a length where there is nothing.
+    asked.useChunkedEncodingByDefault = 'transfer-encoding' in headers
+    if ('transfer-encoding' in headers) asked.write('{}')
+    asked.end()
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    answer.resume()
+    return answer.statusCode
+  }
+  try {
+    expect(await statusOf('DELETE', '/v1/keys/0123456789abcdef')).toBe(404)
+    expect(await statusOf('POST', `/v1/quotes?station=${stationB}`)).toBe(200)
+    expect(
+      await statusOf('POST', '/v1/keys', { 'transfer-encoding': 'chunked', 'content-type': 'text/plain' }),
+    ).toBe(415)
+  } finally {
+    stop.abort()
+    await running
+  }
 })
 
 test('answers carry an alarm from that part of a key’s budget on', async () => {
