@@ -7,10 +7,19 @@ import { bundleForBrowser, chromiumHint, chromiumPath, openPage } from '#test/ch
 import { checkTypes, installClient } from '#test/installed.ts'
 import { startSellingHub } from '#test/sales/whole-hub.ts'
 import { until } from '#test/until.ts'
+import { publishedWebhook } from '#test/webhook-vector.ts'
 
 /** What a stranger's program does with the package, and tells of it. */
 const program = `
-import { HubProblem, LimitReached, openClient, type ReadingRow } from '@groundtruth/client'
+import { HubProblem, LimitReached, openClient, type ReadingRow, verifyWebhook } from '@groundtruth/client'
+
+const message = ${JSON.stringify(publishedWebhook)}
+const webhook = (body: string) => {
+  const { id, timestampS, signature, secret } = message
+  const headers = { 'webhook-id': id, 'webhook-timestamp': \`\${timestampS}\`, 'webhook-signature': signature }
+  const checked = verifyWebhook(new Headers(headers), body, { secret }, { nowMs: timestampS * 1000 })
+  return checked.ok ? checked.events.map(({ data }) => data.station) : checked.reason
+}
 
 export const buyAndVerify = async (url: string, key: string, rpc: string): Promise<string> => {
   const hub = openClient({ url, key, maxMicroUsd: 200_000n, maxTotalMicroUsd: 900_000n })
@@ -37,6 +46,13 @@ export const buyAndVerify = async (url: string, key: string, rpc: string): Promi
   const wrong = await hub.receipt('0'.repeat(32)).catch((error: unknown) => error instanceof HubProblem && error.slug)
   const { leftMicroUsd } = await hub.budget()
   const booked = leftMicroUsd === 1_000_000n - hub.spentMicroUsd
+  const login = await hub.subscribe({ kind: 'mqtt', station: stations })
+  const told: string = login.login.password
+  // @ts-expect-error a login has no address that is called
+  login.url
+  const kept = await hub.subscription(login.id)
+  await hub.unsubscribe(login.id)
+  const subscribed = [told.length > 20, kept.kind, (await hub.subscriptions()).length]
   const file = await hub.export({ ...query, every: '1m' }, 'csv')
   let exported = 0
   for await (const part of file.parts()) exported += part.length
@@ -64,6 +80,9 @@ export const buyAndVerify = async (url: string, key: string, rpc: string): Promi
     onChain: proof.report.onChain?.length,
     forged: forged.ok,
     wrong,
+    subscribed,
+    // Signed, and no reading; then not signed.
+    webhooks: [webhook(message.body), webhook(message.body + ' ')],
   })
 }
 `
@@ -82,6 +101,8 @@ const expectBought = (said: Record<string, unknown>): void => {
     onChain: expect.any(Number),
     forged: false,
     wrong: 'not-found',
+    subscribed: [true, 'mqtt', 0],
+    webhooks: ['events', 'signature'],
   })
   expect(said.rows).toBe(said.quoted)
   expect(said.rows).toBeGreaterThan(20)

@@ -16,7 +16,7 @@ import {
 import { buyAt, type Counter, newIdempotencyKey } from './buy.ts'
 import { HubDistrusted } from './errors.ts'
 import { exportOf } from './export.ts'
-import type { ClientOptions, HubClient } from './hub.ts'
+import type { CallOptions, ClientOptions, HubClient } from './hub.ts'
 import { mostPageBytes, type RowOf, rowsIn } from './pages.ts'
 import { payingFetch } from './pay.ts'
 import { verify } from './proof.ts'
@@ -27,6 +27,7 @@ import { priceAt, quoteOf, termsAt } from './quote.ts'
 import { openSellerBook } from './seller.ts'
 import { coverageOf, stationFeaturesOf, stationsOf } from './stations.ts'
 import { streamOf } from './stream.ts'
+import { type NewSubscription, openSubscriptions, type ToldSubscription } from './subscriptions.ts'
 
 export type { SalesReceipt } from '../reading/sale.ts'
 export type { ConfirmedAnchor } from '../verify/chain.ts'
@@ -44,6 +45,21 @@ export { type Verified, type VerifyOptions, verify } from './proof.ts'
 export type { Download, Proof, Purchase, WaitOptions } from './purchase.ts'
 export type * from './query.ts'
 export type { StreamAccount, StreamedReading, StreamOptions } from './stream.ts'
+export type {
+  MqttSubscription,
+  NewSubscription,
+  Subscription,
+  SubscriptionQuery,
+  ToldSubscription,
+  WebhookSubscription,
+} from './subscriptions.ts'
+export {
+  type CheckedWebhook,
+  type ReadingEvent,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookTrust,
+} from './webhook.ts'
 
 const usualTries = 7
 const usualMaxMicroUsd = 10_000n
@@ -61,6 +77,7 @@ export const openClient = (options: ClientOptions): HubClient => {
   const purse = openPurse({ maxMicroUsd, maxTotalMicroUsd })
   const { status, seller, nowMs } = openSellerBook(ask, hubKey)
   const hasKey = () => key !== undefined
+  const subscriptions = openSubscriptions(ask, seller)
   const mayPayByItself = () => options.fetch !== undefined && pay === undefined && !hasKey()
   const counter: Counter = { ask, fetch, purse, hasKey, mayPayByItself, pay, seller }
 
@@ -119,6 +136,15 @@ export const openClient = (options: ClientOptions): HubClient => {
       const search = searchOf({ ...rest, min_quality: minQuality?.toFixed(6) })
       return streamOf({ ...counter, send, tries, maxMicroUsd }, search, wanted)
     },
+    subscribe: async <Wanted extends NewSubscription>(wanted: Wanted, { signal }: CallOptions = {}) =>
+      (await subscriptions.subscribe(wanted, signal)) as Extract<
+        ToldSubscription,
+        { readonly kind: Wanted['kind'] }
+      >,
+    subscriptions: ({ signal } = {}) => subscriptions.list(signal),
+    subscription: (id, { signal } = {}) => subscriptions.one(id, signal),
+    resume: (id, { signal } = {}) => subscriptions.resume(id, signal),
+    unsubscribe: (id, { signal } = {}) => subscriptions.unsubscribe(id, signal),
     quote,
     buy,
     download: async (query, format, wanted = {}) => (await quote(query, wanted)).download(format, wanted),

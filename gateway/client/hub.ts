@@ -19,6 +19,7 @@ import type { Verified, VerifyOptions } from './proof.ts'
 import type { Download, Purchase, WaitOptions } from './purchase.ts'
 import type { AnyQuery, CoverageQuery, PlacesQuery, SensorsQuery } from './query.ts'
 import type { StreamedReading, StreamOptions } from './stream.ts'
+import type { NewSubscription, Subscription, ToldSubscription } from './subscriptions.ts'
 
 export type ClientOptions = {
   /** Address of the hub's API, such as `https://hub.example`. */
@@ -111,6 +112,22 @@ export type HubClient = {
     query?: SensorsQuery & { readonly minQuality?: number },
     options?: StreamOptions,
   ): AsyncGenerator<StreamedReading, void, void>
+  /**
+   * Has readings sent as they come, to a webhook (`verifyWebhook` checks them) or through the hub's broker, until
+   * `unsubscribe`. They are paid by the key of this client when they are taken, whatever its limits: give that key a budget.
+   */
+  subscribe<Wanted extends NewSubscription>(
+    wanted: Wanted,
+    options?: CallOptions,
+  ): Promise<Extract<ToldSubscription, { readonly kind: Wanted['kind'] }>>
+  /** All of the account. */
+  subscriptions(options?: CallOptions): Promise<readonly Subscription[]>
+  /** How far one has come, and what is in its way. */
+  subscription(id: string, options?: CallOptions): Promise<Subscription>
+  /** Lets one go on where it stopped, paid by the key of this client. */
+  resume(id: string, options?: CallOptions): Promise<Subscription>
+  /** Ends one for good. */
+  unsubscribe(id: string, options?: CallOptions): Promise<void>
   /**
    * Orders a file of a query of any size, waits until it is made, and gives it. What it can cost at most counts against
    * the limits while it is made; what is in it is paid.

@@ -5,6 +5,7 @@ import { addressesOf, isPublic, parseTarget } from '#gateway/market/subscription
 import { publicKeyText, secretText, signedHeaders } from '#gateway/market/subscriptions/signature.ts'
 import { askPermission, askWebhook } from '#gateway/market/subscriptions/webhook.ts'
 import { newSigner } from '#test/station.ts'
+import { publishedWebhook } from '#test/webhook-vector.ts'
 import { ownCertificate, startReceiver } from './receiver.ts'
 
 const lan = { privateAddresses: true }
@@ -233,29 +234,22 @@ describe('permission', () => {
 })
 
 describe('a signature', () => {
-  // From the tests of the reference libraries of Standard Webhooks.
-  const vector = {
-    secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
-    id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
-    timestampS: 1614265330,
-    body: '{"test": 2432232314}',
-    signature: 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
-  }
-
   test('is that of the published vector', () => {
-    const secret = Buffer.from(vector.secret.slice('whsec_'.length), 'base64')
-    const headers = signedHeaders(vector, secret, newSigner())
-    expect(headers['webhook-id']).toBe(vector.id)
+    const secret = Buffer.from(publishedWebhook.secret.slice('whsec_'.length), 'base64')
+    const headers = signedHeaders(publishedWebhook, secret, newSigner())
+    expect(headers['webhook-id']).toBe(publishedWebhook.id)
     expect(headers['webhook-timestamp']).toBe('1614265330')
-    expect(headers['webhook-signature'].split(' ')[0]).toBe(vector.signature)
-    expect(secretText(secret)).toBe(vector.secret)
+    expect(headers['webhook-signature'].split(' ')[0]).toBe(publishedWebhook.signature)
+    expect(secretText(secret)).toBe(publishedWebhook.secret)
   })
 
   test('by the hub can be checked with its public key alone', () => {
     const hub = newSigner()
-    const { 'webhook-signature': header } = signedHeaders(vector, Buffer.alloc(32, 7), hub)
+    const { 'webhook-signature': header } = signedHeaders(publishedWebhook, Buffer.alloc(32, 7), hub)
     const [mac, signature] = header.split(' ')
-    const content = Buffer.from(`${vector.id}.${vector.timestampS}.${vector.body}`)
+    const content = Buffer.from(
+      `${publishedWebhook.id}.${publishedWebhook.timestampS}.${publishedWebhook.body}`,
+    )
     const raw = Buffer.from(publicKeyText(hub.publicKey).slice('whpk_'.length), 'base64')
     const key = createPublicKey({
       key: { kty: 'OKP', crv: 'Ed25519', x: raw.toString('base64url') },
