@@ -98,6 +98,58 @@ test('a file that was changed on the way is not what was bought, and a part that
   await expect(bytesOf(file)).rejects.toBeInstanceOf(HubDistrusted)
 })
 
+test('a hub that says of an export what cannot be is not believed, and no limit grows by it', async () => {
+  const exporter = await openExporter()
+  const buyer = exporter.signUp(1_000_000n)
+  type Lie = (said: Record<string, unknown>) => object
+  const file = (said: Record<string, unknown>, more: object) => ({
+    ...said,
+    files: (said.files as object[]).map((one) => ({ ...one, ...more })),
+  })
+  const isWrong = 'this is no answer of a Groundtruth hub'
+  const lies: [Lie, string | RegExp | undefined][] = [
+    [(said) => said, undefined],
+    [(said) => ({ ...said, receipt: null }), 'took money for the export'],
+    [(said) => ({ ...said, receipt: 'ab'.repeat(16) }), 'took money for the export'],
+    [(said) => ({ ...said, priceMicroUsd: -1_000_000 }), isWrong],
+    [(said) => ({ ...said, priceMicroUsd: 1 }), 'the receipt names another price'],
+    [(said) => ({ ...said, rows: '\u001b[2J' }), isWrong],
+    [(said) => file(said, { rows: '\u001b[2J' }), isWrong],
+    [(said) => file(said, { bytes: -1 }), isWrong],
+    [(said) => file(said, { href: 'http://[' }), isWrong],
+    [(said) => file(said, { href: '/v1/account' }), isWrong],
+    [(said) => file(said, { sha256: 7 }), isWrong],
+    [(said) => ({ ...said, files: [null] }), isWrong],
+    [(said) => ({ ...said, files: [] }), 'has no file'],
+    [(said) => ({ ...said, state: 'thinking' }), isWrong],
+    [(said) => ({ ...said, state: 'expired' }), 'not kept any more'],
+    [
+      (said) => ({ ...said, state: 'failed', detail: 'no\u001b[2J' }),
+      /^The export could not be made: no \[2J\n/,
+    ],
+  ]
+  // One honest order, answer by answer: what is told of it is then another thing each time.
+  const nameOf = ({ method, url, headers }: Request) => `${method} ${url} ${headers.has('authorization')}`
+  const answers = new Map<string, Response>()
+  const { hub: honest } = clientOf(exporter, buyer.key, async (request, next) => {
+    const answer = await next(request)
+    answers.set(nameOf(request), answer.clone())
+    return answer
+  })
+  const { id } = await honest.export(hourOfB, 'csv')
+  const done = answers.get(`GET http://shop.test/v1/exports/${id} true`)!
+  for (const [lie, told] of lies) {
+    const { hub } = clientOf(exporter, buyer.key, async (request) => {
+      if (nameOf(request) === 'POST http://shop.test/v1/exports true')
+        return Response.json(lie((await done.clone().json()) as Record<string, unknown>), { status: 202 })
+      return answers.get(nameOf(request))!.clone()
+    })
+    if (told === undefined) await expect(hub.export(hourOfB, 'csv')).resolves.toMatchObject({ id })
+    else await expect(hub.export(hourOfB, 'csv')).rejects.toThrow(told)
+    expect(hub.spentMicroUsd).toBeGreaterThanOrEqual(0n)
+  }
+})
+
 test('without a key and without "pay" an export is refused before anything is asked', async () => {
   const exporter = await openExporter()
   const { hub, requests } = clientOf(exporter, undefined)

@@ -59,8 +59,8 @@ export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
     else signal?.addEventListener('abort', end, { once: true })
   })
 
-// What a hub says is shown to people: no control characters, and not endless.
-const plain = (value: unknown): string =>
+/** What a hub says, as it is shown to people: no control characters, and not endless; nothing for what is no text. */
+export const plain = (value: unknown): string =>
   typeof value === 'string' ? value.replaceAll(/\p{C}+/gu, ' ').slice(0, 500) : ''
 
 // Money is whole micro-USD, and a bigint as soon as it is read.

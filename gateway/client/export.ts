@@ -2,7 +2,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { fromHex, toHex } from '../reading/bytes.ts'
 import type { SalesReceipt } from '../reading/sale.ts'
-import { type Asked, objectIn, pause, problemOf } from './ask.ts'
+import { type Asked, isObject, objectIn, pause, plain, problemOf } from './ask.ts'
 import { type Counter, newIdempotencyKey, type OrderOptions, orderAt, receiptOf } from './buy.ts'
 import { HubDistrusted, HubProblem } from './errors.ts'
 import type { Format } from './pages.ts'
@@ -49,8 +49,42 @@ export type ExportProgress = {
   readonly rows: number
 }
 
-const isShown = ({ id, state, files }: Readonly<Record<string, unknown>>): boolean =>
-  typeof id === 'string' && /^[0-9a-f]{32}$/.test(id) && typeof state === 'string' && Array.isArray(files)
+const states: ReadonlySet<unknown> = new Set<Shown['state']>([
+  'queued',
+  'working',
+  'done',
+  'failed',
+  'expired',
+])
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+
+const isText = (value: unknown, pattern: RegExp): boolean => typeof value === 'string' && pattern.test(value)
+
+const idPattern = /^[0-9a-f]{32}$/
+
+const isFile = (value: unknown): boolean =>
+  isObject(value) &&
+  isText(value.href, /^\/v1\/exports\/[0-9a-f]{32}\/[\w.-]{1,100}$/) &&
+  isText(value.mediaType, /^[\x20-\x7e]{1,100}$/) &&
+  isText(value.sha256, /^[0-9a-f]{64}$/) &&
+  isCount(value.bytes) &&
+  isCount(value.rows)
+
+const isShown = (said: Readonly<Record<string, unknown>>): boolean => {
+  const { id, state, files, priceMicroUsd: price, receipt, percent, rows } = said
+  const isPriced = price === null || (typeof price === 'bigint' && price >= 0n)
+  return (
+    isText(id, idPattern) &&
+    states.has(state) &&
+    Array.isArray(files) &&
+    files.every(isFile) &&
+    isPriced &&
+    (receipt === null || isText(receipt, idPattern)) &&
+    isCount(percent) &&
+    isCount(rows)
+  )
+}
 
 // Written in seconds, mostly; one of millions of rows takes minutes.
 const lookAgainMs = 2000
@@ -87,12 +121,19 @@ export const exportOf = async (
       throw new HubProblem('export-failed', {
         title: 'The export could not be made',
         status: 200,
-        detail: shown.detail ?? 'the hub does not say why',
+        detail: plain(shown.detail) || 'the hub does not say why',
         help: 'Nothing was charged. Ask for less, or again later.',
       })
     }
     const { state, percent, rows } = shown
-    if (state === 'queued' || state === 'working') options.progress?.({ state, percent, rows })
+    if (state === 'expired')
+      throw new HubProblem('export-expired', {
+        title: 'The export is not kept any more',
+        status: 410,
+        detail: 'it was made and not taken in time',
+        help: 'Ask for the same again: what was paid is not paid twice.',
+      })
+    options.progress?.({ state, percent, rows })
     await pause(lookAgainMs, signal)
     shown = objectIn<Shown>(await ask(`/v1/exports/${id}`, { signal }), isShown)
   }
@@ -101,11 +142,14 @@ export const exportOf = async (
   const receiptId = shown.receipt
   const most = terms?.mostMicroUsd ?? 0n
   const [file] = shown.files
-  const hash = file === undefined ? undefined : fromHex(file.sha256)
-  if (file === undefined || hash?.length !== 32 || !Number.isSafeInteger(file.bytes))
+  const hash = file && fromHex(file.sha256)
+  if (file === undefined || hash === undefined)
     throw new HubDistrusted(`the export ${id} is done and has no file`)
   if (priceMicroUsd > most)
     throw new HubDistrusted(`the hub took ${priceMicroUsd} micro-USD, more than the ${most} it offered`)
+  // What an earlier export paid for is paid with its receipt, and costs nothing here.
+  if (priceMicroUsd > 0n && receiptId !== id)
+    throw new HubDistrusted(`the hub took money for the export ${id} and gave no receipt`)
   const { bytes, mediaType, rows, href } = file
 
   async function* parts() {
@@ -113,27 +157,25 @@ export const exportOf = async (
     for (let at = 0; at < bytes; at += partBytes) {
       const last = Math.min(at + partBytes, bytes) - 1
       const headers = { range: `bytes=${at}-${last}` }
-      const { pathname } = new URL(href, 'http://hub.invalid')
-      const part = await ask(pathname, { headers, mostBytes: partBytes, signal })
+      const part = await ask(href, { headers, mostBytes: partBytes, signal })
       if (part.status !== 206) throw problemOf(part)
       if (part.body.length !== last - at + 1)
         throw new HubDistrusted('a part of the file is not as long as asked')
       hasher.update(part.body)
       yield part.body
     }
-    if (toHex(hasher.digest()) !== toHex(hash!))
+    if (toHex(hasher.digest()) !== file!.sha256)
       throw new HubDistrusted(
         'the file is not what its SHA-256 says',
         receiptId === null ? {} : { receiptId },
       )
   }
 
-  const isOwn = receiptId === id && priceMicroUsd > 0n
   const offer = ordered?.onTheSpot ? undefined : terms?.signed?.offer
   const sale = { id, priceMicroUsd, response: hash, offer, query: terms?.signed?.query }
   return {
     ...{ id, rows, bytes, mediaType, priceMicroUsd, receiptId, parts },
-    sha256: toHex(hash),
-    receipt: isOwn ? await receiptOf(counter, sale, signal) : null,
+    sha256: file.sha256,
+    receipt: priceMicroUsd > 0n ? await receiptOf(counter, sale, signal) : null,
   }
 }
