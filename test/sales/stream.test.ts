@@ -183,6 +183,18 @@ test('without a key there is no stream where data is sold; without credit only o
   expect(till!.sales.list(owner.customer, 10)).toEqual([])
 })
 
+test('an account has ten streams at once, however many keys it has', async () => {
+  const { listen, signUp, till, clock } = await world()
+  const buyer = signUp(1_000_000n)
+  const wanted = { label: '', scopes: ['read'], budget: null, alarmPercent: null, expiresMs: null } as const
+  const other = till!.sales.keys.add(buyer.customer, wanted, clock.nowMs)!
+  const streams = await Promise.all(Array.from({ length: 10 }, () => listen('', buyer.headers)))
+  expect(streams.map(({ status }) => status)).toEqual(Array(10).fill(200))
+  const more = await listen('', { authorization: `Bearer ${other.secret}` })
+  await more.ended
+  expect([more.status, JSON.parse(more.text())]).toMatchObject([429, { type: '/problems/too-many-streams' }])
+})
+
 test('what was sent and not received comes again for nothing, and nothing else does', async () => {
   const shop = await world()
   const { listen, emit, signUp } = shop

@@ -139,7 +139,7 @@ export const addStream = (app: Api, deps: MarketDeps, live: NonNullable<MarketDe
     // nginx would keep events to itself until it has a few kilobytes of them.
     c.header('x-accel-buffering', 'no')
     if (c.req.method === 'HEAD') return c.body(null)
-    const seat = orProblem(seats.take(key?.id ?? addressOf(c, limits?.trustProxy === true)))
+    const seat = orProblem(seats.take(key?.customer ?? addressOf(c, limits?.trustProxy === true)))
     let purse: Purse | undefined
     try {
       if (till !== undefined && key !== undefined)
