@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { type NewExport, openExportBook } from '#gateway/market/exports/book.ts'
 import { formats } from '#gateway/market/formats/all.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
@@ -295,6 +296,57 @@ describe('what is too large', () => {
       [Symbol.asyncDispose]: async () => {},
     }
     expect((await tight.anybody.finished(await tight.anybody.order(ofB))).state).toBe('failed')
+  })
+})
+
+describe('files that cost nothing', () => {
+  const csvOfB = { ...ofB, format: 'csv' }
+
+  test('take half of the room where data is sold, their oldest go first, and none is larger', async () => {
+    const { anybody } = await openExporter({ sells: false })
+    const { bytes } = await anybody.bought(csvOfB)
+    const worldWith = async (files: number) => {
+      const world = await openExporter({
+        limits: { maxBytes: Math.floor(files * bytes.length) },
+        clock: { nowMs },
+      })
+      const owner = world.signUp(0n)
+      world.sales!.keys.own(owner.customer, stationB)
+      return { ...world, owner }
+    }
+    const { signUp, owner, clock } = await worldWith(5)
+    const own: string[] = []
+    for (let n = 0; n < 4; n++) {
+      own.push((await owner.bought(csvOfB)).shown.id)
+      clock.nowMs += 1000
+    }
+    const buyer = signUp(100_000n)
+    const paid = (await buyer.bought(csvOfB)).shown.id
+    clock.nowMs += 1000
+    const last = (await owner.bought(csvOfB)).shown.id
+    const statuses = async (ids: readonly string[]) =>
+      Promise.all(ids.map(async (id) => (await owner.ask(`/v1/exports/${id}`)).response.status))
+    await until('the third is gone', 10, async () => (await statuses(own))[2] === 410 || undefined)
+    expect(await statuses(own)).toEqual([410, 410, 410, 200])
+    expect(await statuses([last])).toEqual([200])
+    expect((await buyer.ask(`/v1/exports/${paid}`)).response.status).toBe(200)
+    const { owner: large } = await worldWith(1.5)
+    expect(await large.finished(await large.order(csvOfB))).toMatchObject({ state: 'failed' })
+  })
+
+  test('are remembered by their ends, but not without end', async () => {
+    using book = openExportBook(':memory:')
+    for (let at = 0; at < 6; at++) {
+      const plan = {} as NewExport['plan']
+      const mostMicroUsd = at === 0 ? 1n : 0n
+      book.add({ id: `e${at}`, owner: '', asked: '', plan, format: 'csv', createdMs: at, mostMicroUsd })
+      if (at < 5) book.fail(`e${at}`, 'of a test')
+    }
+    book.forget(0, 2)
+    const known = [0, 1, 2, 3, 4, 5].filter((at) => book.find(`e${at}`) !== undefined)
+    expect(known).toEqual([0, 3, 4, 5])
+    book.forget(0, Number.MAX_SAFE_INTEGER)
+    expect(book.find('e3')).toBeDefined()
   })
 })
 

@@ -173,6 +173,15 @@ export const openExportBook = (path: string) => {
   )
   const setDone = database.prepare("UPDATE export SET state = 'done', done_ms = ?, receipt = ? WHERE id = ?")
   const drop = database.prepare('DELETE FROM export WHERE id = ?')
+  const freeBeyond = database.prepare(`
+    SELECT id FROM (
+      SELECT id, row_number() OVER newest AS number, sum(json_extract(file, '$.bytes')) OVER newest AS bytes
+      FROM export WHERE state = 'done' AND most = 0 WINDOW newest AS (ORDER BY done_ms DESC, id))
+    WHERE number > ? OR bytes > ?`)
+  const dropFree = database.prepare(`
+    DELETE FROM export WHERE id IN (
+      SELECT id FROM export WHERE state IN ('failed', 'expired') AND most = 0
+      ORDER BY created_ms DESC, id LIMIT -1 OFFSET ?)`)
   const dropOld = database.prepare(
     "DELETE FROM export WHERE state IN ('failed', 'expired') AND created_ms < ?",
   )
@@ -222,8 +231,14 @@ export const openExportBook = (path: string) => {
     fail: (id: string, detail: string): void => void setState.run('failed', detail, id),
     expire: (id: string): void => void setState.run('expired', null, id),
     drop: (id: string): void => void drop.run(id),
-    /** Forgets what came to its end and was ordered before then (UTC ms). */
-    forget: (beforeMs: number): void => void dropOld.run(beforeMs),
+    /** Those that are done and cost nothing, but for the newest: so many, with so many bytes in all. */
+    freeBeyond: (most: number, bytes: number): string[] =>
+      freeBeyond.all(most, Math.floor(bytes)).map(({ id }) => id as string),
+    /** Forgets what came to its end and was ordered before then (UTC ms); of what cost nothing so many are remembered. */
+    forget: (beforeMs: number, mostFree: number): void => {
+      dropOld.run(beforeMs)
+      dropFree.run(mostFree)
+    },
     [Symbol.dispose]: (): void => database.close(),
   }
 }

@@ -22,6 +22,12 @@ const lookEveryMs = 30_000
 // Orders that came to their end are remembered for so long, so that their ids say what became of them.
 const rememberedMs = 366 * 86_400_000
 
+// What costs nothing, as a buyer's own and what is made again, can be ordered without end: where data is sold it has so
+// many files and this part of the room, its oldest go first, and so many of its ends are remembered.
+const mostFreeFiles = 1000
+const freeShare = 0.5
+const mostFreeRemembered = 10_000
+
 // Backlogs come in while an order waits. A little more than was held is the hub's to give; more is another order.
 const givenPermille = 100n
 
@@ -46,12 +52,13 @@ export const openWorker = (deps: WorkerDeps) => {
     )
 
   const sweep = async (): Promise<void> => {
-    for (const one of book.kept()) {
-      if (!isExpired(one)) continue
-      book.expire(one.id)
-      await files.remove(path(one.id)).catch(() => undefined)
+    const old = book.kept().flatMap((one) => (isExpired(one) ? [one.id] : []))
+    const free = till === undefined ? [] : book.freeBeyond(mostFreeFiles, limits.maxBytes * freeShare)
+    for (const id of new Set([...old, ...free])) {
+      book.expire(id)
+      await files.remove(path(id)).catch(() => undefined)
     }
-    book.forget(nowMs() - rememberedMs)
+    book.forget(nowMs() - rememberedMs, till === undefined ? Number.MAX_SAFE_INTEGER : mostFreeRemembered)
   }
 
   /** Removes files that no order knows of: what a hub was writing when it died. */
@@ -91,7 +98,10 @@ export const openWorker = (deps: WorkerDeps) => {
         files,
         directory,
         maxRows: limits.maxRows,
-        maxBytes: limits.maxBytes - keptBytes(),
+        maxBytes: Math.min(
+          limits.maxBytes - keptBytes(),
+          till !== undefined && mostMicroUsd === 0n ? limits.maxBytes * freeShare : limits.maxBytes,
+        ),
         nowMs,
         page: (rows, reachedMs) => {
           for (const row of rows) {

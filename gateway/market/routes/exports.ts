@@ -29,7 +29,7 @@ const orderRoute = createRoute({
   tags: ['Exports'],
   summary: 'Orders an export: all rows of a query as one file',
   description:
-    'Takes the parameters of /v1/readings as members of a JSON object, and format (parquet where none is named). What it can cost at most is held, and what is in the file is charged when it is whole; an offer of POST /v1/quotes for the same query holds here too. The same query is paid once: made again later, also in another format, it costs nothing. Send an Idempotency-Key to order once however often you ask.',
+    'Takes the parameters of /v1/readings as members of a JSON object, and format (parquet where none is named). What it can cost at most is held, and what is in the file is charged when it is whole; an offer of POST /v1/quotes for the same query holds here too. The same query is paid once: made again later, also in another format, it costs nothing. Files that cost nothing have half of the hub’s room, and the oldest of them may go before "expires". Send an Idempotency-Key to order once however often you ask.',
   security: keyOrId,
   request: {
     query: queryOf({}),
