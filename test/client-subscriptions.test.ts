@@ -1,20 +1,14 @@
-import { expect, onTestFinished, test } from 'vitest'
-import { type ClientOptions, openClient, verifyWebhook } from '#gateway/client/client.ts'
-import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
+import { expect, test } from 'vitest'
+import { openClient, verifyWebhook } from '#gateway/client/client.ts'
 import { network, newSigner } from '#test/station.ts'
 import { startReceiver } from '#test/subscriptions/receiver.ts'
-import { type HubOver, type HubWorld, newPlace, openHub } from '#test/subscriptions/world.ts'
+import { type HubWorld, openBrokerHub, openHub } from '#test/subscriptions/world.ts'
 import { until } from '#test/until.ts'
 
 type Between = (request: Request, hub: (request: Request) => Promise<Response>) => Promise<Response>
 
-/** A hub with real subscriptions and a client with credit, behind `between`. */
-const openBuyer = async (
-  over: HubOver = {},
-  between: Between = (request, hub) => hub(request),
-  options: Partial<ClientOptions> = {},
-) => {
-  const world = await openHub(newPlace(), over)
+/** A client with credit at a hub with real subscriptions, behind `between`. */
+const openBuyer = async (world: HubWorld, between: Between = (request, hub) => hub(request)) => {
   const buyer = await world.signUp(1_000_000n)
   const requests: Request[] = []
   const hub = openClient({
@@ -25,9 +19,8 @@ const openBuyer = async (
       requests.push(request.clone())
       return between(request, async (passed) => world.api.fetch(passed))
     },
-    ...options,
   })
-  return { world, buyer, hub, requests }
+  return { buyer, hub, requests }
 }
 
 const untilDelivered = (hub: ReturnType<typeof openClient>, id: string, delivered: number) =>
@@ -37,7 +30,8 @@ const untilDelivered = (hub: ReturnType<typeof openClient>, id: string, delivere
   })
 
 test('a webhook is subscribed, checks what comes with its secret or the hub’s key, and is told of until it ends', async () => {
-  const { world, buyer, hub } = await openBuyer()
+  const world = await openHub()
+  const { buyer, hub } = await openBuyer(world)
   const receiver = await startReceiver()
   const [one, two] = world.stations.map(({ id }) => id) as [string, string]
   const told = await hub.subscribe({
@@ -86,7 +80,8 @@ test('a webhook is subscribed, checks what comes with its secret or the hub’s 
 })
 
 test('one that was paused for want of credit goes on when it is resumed, and no reading is missed', async () => {
-  const { world, hub } = await openBuyer()
+  const world = await openHub()
+  const { hub } = await openBuyer(world)
   const poor = await world.signUp(0n)
   const poorHub = openClient({
     url: 'http://shop.test',
@@ -113,34 +108,22 @@ test('one that was paused for want of credit goes on when it is resumed, and no 
 })
 
 test('a login is subscribed and told with its password, which the broker takes', async () => {
-  let world: HubWorld | undefined
-  const broker = await openEmbeddedBroker({
-    ...{ host: '127.0.0.1', port: 0, network, now: Date.now, anonymousReaders: false },
-    events: {
-      envelope: async () => undefined,
-      hello: async () => undefined,
-      listening: () => undefined,
-      login: (login, password) => world?.desk.isLogin(login, password) === true,
-      heeded: (login) => world?.desk.heeded(login),
-    },
-  })
-  onTestFinished(() => broker[Symbol.asyncDispose]())
-  const url = `mqtt://127.0.0.1:${broker.port}`
-  const buyer = await openBuyer({ mqtt: { logins: broker.logins!, url } })
-  world = buyer.world
-  const told = await buyer.hub.subscribe({ kind: 'mqtt', sensor: 'garden' })
+  const world = await openBrokerHub()
+  const { hub } = await openBuyer(world)
+  const told = await hub.subscribe({ kind: 'mqtt', sensor: 'garden' })
   expect(told).toMatchObject({
     ...{ kind: 'mqtt', sensor: 'garden', topics: `gt/1/${network}/sub/${told.id}/#` },
-    login: { broker: url, username: told.id },
+    login: { broker: world.brokerUrl, username: told.id },
   })
   const { login, ...kept } = told
   expect(world.desk.isLogin(login.username, login.password)).toBe(true)
-  expect(await buyer.hub.subscriptions()).toEqual([kept])
+  expect(await hub.subscriptions()).toEqual([kept])
 })
 
 test('an answer that was lost makes no second subscription, and ends one all the same', async () => {
   const lost = new Set(['POST', 'DELETE'])
-  const { world, hub, buyer, requests } = await openBuyer({}, async (request, next) => {
+  const world = await openHub()
+  const { hub, buyer, requests } = await openBuyer(world, async (request, next) => {
     const answer = await next(request)
     if (request.url.includes('/v1/subscriptions') && lost.delete(request.method))
       throw new TypeError('fetch failed')
@@ -156,7 +139,8 @@ test('an answer that was lost makes no second subscription, and ends one all the
 })
 
 test('what the hub refuses is told as it says it', async () => {
-  const { hub, world } = await openBuyer()
+  const world = await openHub()
+  const { hub } = await openBuyer(world)
   const silent = await startReceiver((_, response) => void response.writeHead(200).end())
   await expect(hub.subscribe({ kind: 'webhook', url: silent.url })).rejects.toMatchObject({
     slug: 'webhook-unwilling',
@@ -172,7 +156,7 @@ test('what the hub refuses is told as it says it', async () => {
 
 test('a hub that names another key than its own for the signatures, or tells no secret, is not believed', async () => {
   let change: (said: Record<string, unknown>) => object = (said) => said
-  const { hub } = await openBuyer({}, async (request, next) => {
+  const { hub } = await openBuyer(await openHub(), async (request, next) => {
     const answer = await next(request)
     if (!request.url.includes('/v1/subscriptions')) return answer
     return Response.json(change((await answer.json()) as Record<string, unknown>), answer)

@@ -170,7 +170,7 @@ test('signs nothing above the price it was offered', async () => {
 }, 60_000)
 
 test('a payment that is not in a block yet, or whose answer was lost, is sent again and never signed anew', async () => {
-  const shop = await openShop(onChain, undefined, 300)
+  const shop = await openShop(onChain, { waitMs: 300 })
   const wallet = await onChain.newWallet(1_000_000n)
   const faults = ['lost', 'lost']
   const { hub, signed } = openBuyer(shop, wallet, {}, async (request, next) => {

@@ -6,6 +6,7 @@ import { type Hex, parseAbi } from 'viem'
 import { expect, onTestFinished } from 'vitest'
 import type { Chain } from '#gateway/anchor/chain.ts'
 import { readCall } from '#gateway/anchor/node.ts'
+import type { Evidence } from '#gateway/evidence/evidence.ts'
 import { testToken } from '#gateway/paying.ts'
 import { defaultPrices } from '#gateway/sales/price.ts'
 import type { Credit } from '#gateway/sales/rail.ts'
@@ -14,7 +15,7 @@ import { encodeMint, testUsdDomain } from '#gateway/sales/token/token.ts'
 import { openX402 } from '#gateway/sales/x402.ts'
 import { openSelling } from '#gateway/selling.ts'
 import { accountNumber, openChainIn, walletOf } from '#test/anchor-world.ts'
-import { nowMs, openWorld } from '#test/market-world.ts'
+import { fakeEvidence, nowMs, openWorld } from '#test/market-world.ts'
 import { newSigner } from '#test/station.ts'
 import { temporaryDirectory } from '#test/temporary.ts'
 
@@ -113,10 +114,19 @@ const hub = newSigner()
 /** A shop whose rail settles on that chain; reopening its directory is a restart of the hub. */
 export const openShop = async (
   { chain, asset }: TokenChain,
-  directory = temporaryDirectory(),
-  waitMs = 5000,
-  chainMs = 1000,
-  sla: SlaPromises = defaultSla,
+  {
+    directory = temporaryDirectory(),
+    waitMs = 5000,
+    chainMs = 1000,
+    sla = defaultSla,
+    evidence = fakeEvidence(),
+  }: {
+    readonly directory?: string
+    readonly waitMs?: number
+    readonly chainMs?: number
+    readonly sla?: SlaPromises
+    readonly evidence?: Evidence
+  } = {},
 ) => {
   const weather = openWeather(chain)
   const clock = { nowMs }
@@ -138,7 +148,7 @@ export const openShop = async (
   })
   const { till } = selling
   const world = await openWorld({
-    ...{ till, network: 'testnet', hubKey: hub.publicKey },
+    ...{ till, network: 'testnet', hubKey: hub.publicKey, evidence },
     nowMs: () => clock.nowMs,
   })
   let closed = false

@@ -7,7 +7,7 @@ import { decodeFunctionData, parseAbi, parseTransaction, serializeSignature } fr
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { defaultSla } from '#gateway/sales/sla.ts'
 import { accountNumber, makeDirectory, walletOf } from '#test/anchor-world.ts'
-import { anHour, nowMs, stationB } from '#test/market-world.ts'
+import { anHour, fakeEvidence, nowMs, profiles, stationA, stationB, viennaCell } from '#test/market-world.ts'
 import { openShop, openTokenChain, type TokenChain } from '#test/sales/x402-world.ts'
 
 const transferAbi = parseAbi([
@@ -111,6 +111,23 @@ test('later pages of what was paid on the spot cost nothing, and are of what the
   expect(await shop.balance(wallet.address)).toBe(1_000_000n - hourPrice)
   expect(shop.weather.sent).toHaveLength(1)
   shop.expectSound()
+})
+
+test('a station that moves changes nothing of the pages of an area that was paid on the spot', async () => {
+  const inVienna = new Set([stationB])
+  const profile = (station: string) =>
+    inVienna.has(station) ? { ...profiles[stationA]!, cell: viennaCell } : undefined
+  const shop = await openShop(onChain, { evidence: { ...fakeEvidence(), profile } })
+  const wallet = await onChain.newWallet(1_000_000n)
+  const area = `/v1/readings?bbox=16,48,17,49&from=${nowMs - 3_600_000}&to=${nowMs}&limit=25`
+  const first = await shop.buyer(wallet).buy(area)
+  expect([first.status, first.headers.get('price')]).toEqual([200, `${hourPrice}`])
+  const { next } = (await first.json()) as Page
+  inVienna.add(stationA)
+  const later = await shop.ask(`${area}&cursor=${next}`)
+  expect([later.status, later.headers.get('price')]).toEqual([200, '0'])
+  const { readings } = (await later.json()) as { readings: { station: string }[] }
+  expect(readings.map(({ station }) => station)).toEqual(new Array(25).fill(stationB))
 })
 
 test('a cursor opens nothing but the query that was paid, and no sale that a key paid', async () => {
@@ -218,7 +235,7 @@ test('a query in InfluxQL is paid on the spot too, and told with its price befor
 
 test('payments of twenty wallets at once all land, with one key that settles', async () => {
   // A machine that does other things too checks twenty payments slowly.
-  const shop = await openShop(onChain, undefined, 20_000, 20_000)
+  const shop = await openShop(onChain, { waitMs: 20_000, chainMs: 20_000 })
   const wallets = []
   for (let n = 0; n < 20; n++) wallets.push(await onChain.newWallet(1_000_000n))
   const answers = await Promise.all(wallets.map((wallet) => shop.buyer(wallet).buy(hour)))
@@ -371,7 +388,7 @@ test('the id of the extension payment-identifier is a secret too', async () => {
 })
 
 test('on a slow chain the buyer is told to wait, and the same signature is served once the block is there', async () => {
-  const shop = await openShop(onChain, undefined, 100)
+  const shop = await openShop(onChain, { waitMs: 100 })
   const wallet = await onChain.newWallet(1_000_000n)
   const buyer = shop.buyer(wallet)
   const header = await buyer.sign(hour)
@@ -394,7 +411,7 @@ test('on a slow chain the buyer is told to wait, and the same signature is serve
 })
 
 test('a payment that lands when nobody waits any more is the wallet’s credit, and pays the next request', async () => {
-  const shop = await openShop(onChain, undefined, 100)
+  const shop = await openShop(onChain, { waitMs: 100 })
   const wallet = await onChain.newWallet(1_000_000n)
   const buyer = shop.buyer(wallet)
   shop.weather.holding = true
@@ -412,10 +429,7 @@ test('a payment that lands when nobody waits any more is the wallet’s credit, 
 })
 
 test('what falls short of a promise is the wallet’s credit, and pays the next request', async () => {
-  const shop = await openShop(onChain, undefined, undefined, undefined, {
-    ...defaultSla,
-    latestMaxAgeMs: 1000,
-  })
+  const shop = await openShop(onChain, { sla: { ...defaultSla, latestMaxAgeMs: 1000 } })
   const wallet = await onChain.newWallet(1_000_000n)
   const buyer = shop.buyer(wallet)
   const first = await buyer.buy('/v1/latest')
@@ -455,7 +469,7 @@ test('a wallet that signs the same dollar twice gets one answer, and the other i
 })
 
 test('a transaction that a node forgot is sent again, the same bytes', async () => {
-  const shop = await openShop(onChain, undefined, 100)
+  const shop = await openShop(onChain, { waitMs: 100 })
   const wallet = await onChain.newWallet(1_000_000n)
   const buyer = shop.buyer(wallet)
   const header = await buyer.sign(hour)
@@ -508,7 +522,7 @@ test('too little, another token, another recipient, another chain and an empty w
 
 test('a hub that dies between payment and sale charges nobody twice: the next try is served', async () => {
   for (const retry of ['same signature', 'new signature'] as const) {
-    const shop = await openShop(onChain, undefined, 100)
+    const shop = await openShop(onChain, { waitMs: 100 })
     const wallet = await onChain.newWallet(hourPrice)
     const header = await shop.buyer(wallet).sign(hour)
     // It dies while the block is made: nobody has seen the receipt yet.
@@ -517,7 +531,7 @@ test('a hub that dies between payment and sale charges nobody twice: the next tr
     await shop.close()
     await shop.weather.release()
 
-    const next = await openShop(onChain, shop.directory)
+    const next = await openShop(onChain, { directory: shop.directory })
     const buyer = next.buyer(wallet)
     const answer =
       retry === 'same signature' ? await next.ask(hour, signed(header, secret)) : await buyer.buy(hour)
@@ -539,7 +553,7 @@ test('a hub that dies after the sale and before it is served pays back, and the 
     expect((await shop.ask(hour, signed(header, secret))).status).toBe(200)
     await shop.close()
 
-    const next = await openShop(onChain, shop.directory)
+    const next = await openShop(onChain, { directory: shop.directory })
     const buyer = next.buyer(wallet)
     expect(buyer.credit()).toBe(hourPrice)
     const answer =
@@ -553,7 +567,7 @@ test('a hub that dies after the sale and before it is served pays back, and the 
 })
 
 test('a hub that dies between the ledger and its note of it credits a payment once', async () => {
-  const shop = await openShop(onChain, undefined, 100)
+  const shop = await openShop(onChain, { waitMs: 100 })
   const wallet = await onChain.newWallet(1_000_000n)
   const header = await shop.buyer(wallet).sign(hour)
   shop.weather.holding = true
@@ -563,14 +577,14 @@ test('a hub that dies between the ledger and its note of it credits a payment on
   const notes = join(shop.directory, 'x402.sqlite')
   copyFileSync(notes, `${notes}.before`)
 
-  const next = await openShop(onChain, shop.directory)
+  const next = await openShop(onChain, { directory: shop.directory })
   const served = await next.ask(hour, signed(header, secret))
   const bytes = await served.text()
   expect(served.status).toBe(200)
   await next.close()
   copyFileSync(`${notes}.before`, notes)
 
-  const last = await openShop(onChain, shop.directory)
+  const last = await openShop(onChain, { directory: shop.directory })
   const again = await last.ask(hour, signed(header, secret))
   expect([again.status, await again.text()]).toEqual([200, bytes])
   expect(last.sales.ledger.balance('world:x402')).toBe(-hourPrice)
@@ -579,7 +593,7 @@ test('a hub that dies between the ledger and its note of it credits a payment on
 })
 
 test('money that a stranger moved with a payment of which he knew counts as paid', async () => {
-  const shop = await openShop(onChain, undefined, 100)
+  const shop = await openShop(onChain, { waitMs: 100 })
   const wallet = await onChain.newWallet(1_000_000n)
   const header = await shop.buyer(wallet).sign(hour)
   shop.weather.holding = true

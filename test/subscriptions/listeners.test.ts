@@ -1,35 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
-import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
 import { network } from '#test/station.ts'
 import { until } from '#test/until.ts'
-import { type HubWorld, newPlace, openHub, type Shown, shown, subscribe, untilShown } from './world.ts'
+import { openBrokerHub, type Shown, shown, subscribe, untilShown } from './world.ts'
 
 const [base, rowPrice] = [100n, 30n]
-
-/** A hub with its own broker, both real. */
-const openWorld = async () => {
-  let world: HubWorld | undefined
-  const broker = await openEmbeddedBroker({
-    host: '127.0.0.1',
-    port: 0,
-    network,
-    now: Date.now,
-    anonymousReaders: false,
-    events: {
-      envelope: async () => undefined,
-      hello: async () => undefined,
-      listening: () => undefined,
-      login: (login, password) => world?.desk.isLogin(login, password) === true,
-      heeded: (login) => world?.desk.heeded(login),
-    },
-  })
-  onTestFinished(() => broker[Symbol.asyncDispose]())
-  const url = `mqtt://127.0.0.1:${broker.port}`
-  world = await openHub(newPlace(), { mqtt: { logins: broker.logins!, url } })
-  return { ...world, broker }
-}
 
 const connect = async ({ login, topics }: Shown, filter = topics!) => {
   const { broker, username, password } = login!
@@ -46,7 +22,7 @@ const connect = async ({ login, topics }: Shown, filter = topics!) => {
 }
 
 test('a login gets what it asked for from when it listens, and pays for what its connection took', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const [one, two] = world.stations.map(({ id }) => id)
   const told = await subscribe(world, buyer.key, { kind: 'mqtt', station: one })
@@ -77,7 +53,7 @@ test('a login gets what it asked for from when it listens, and pays for what its
 })
 
 test('what it has not subscribed to it does not pay', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const [one, two] = world.stations.map(({ id }) => id)
   const told = await subscribe(world, buyer.key, { kind: 'mqtt' })
@@ -91,7 +67,7 @@ test('what it has not subscribed to it does not pay', async () => {
 })
 
 test('without credit it is paused and disconnected, and let in again when it goes on', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(base + rowPrice)
   const told = await subscribe(world, buyer.key, { kind: 'mqtt' })
   const listener = await connect(told)
@@ -109,7 +85,7 @@ test('without credit it is paused and disconnected, and let in again when it goe
 })
 
 test('a key that is revoked, and an end, disconnect it', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const more = await world.ask('/v1/keys', buyer.key, 'POST', {})
   const second = more.json as { id: string; key: string }
@@ -129,7 +105,7 @@ test('a key that is revoked, and an end, disconnect it', async () => {
 })
 
 test('the same order gives the same login with another password, and no password is told again', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const once = { 'idempotency-key': 'a-login-1' }
   const first = await subscribe(world, buyer.key, { kind: 'mqtt' }, once)
@@ -143,7 +119,7 @@ test('the same order gives the same login with another password, and no password
 })
 
 test('a hub stops though a login does not read what it is given', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const told = await subscribe(world, buyer.key, { kind: 'mqtt' })
   const { client } = await connect(told)
@@ -160,7 +136,7 @@ test('a hub stops though a login does not read what it is given', async () => {
 })
 
 test('only the password that was told lets a login in', async () => {
-  const world = await openWorld()
+  const world = await openBrokerHub()
   const buyer = await world.signUp(1_000_000n)
   const told = await subscribe(world, buyer.key, { kind: 'mqtt' })
   expect(world.desk.isLogin(told.id, told.login!.password)).toBe(true)

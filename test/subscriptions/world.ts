@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import { expect, onTestFinished } from 'vitest'
 import { openEvidence } from '#gateway/evidence/keep.ts'
+import { openEmbeddedBroker } from '#gateway/ingest/aedes.ts'
 import { createIngest } from '#gateway/ingest/ingest.ts'
 import { openJournal } from '#gateway/journal/open.ts'
 import { openSubscriptionDesk, type SubscriptionsDeps } from '#gateway/market/subscriptions/subscriptions.ts'
@@ -195,6 +196,29 @@ export const openHub = async (place = newPlace(), over: HubOver = {}) => {
 }
 
 export type HubWorld = Awaited<ReturnType<typeof openHub>>
+
+/** A hub with its own broker, both real. */
+export const openBrokerHub = async () => {
+  let world: HubWorld | undefined
+  const broker = await openEmbeddedBroker({
+    host: '127.0.0.1',
+    port: 0,
+    network,
+    now: Date.now,
+    anonymousReaders: false,
+    events: {
+      envelope: async () => undefined,
+      hello: async () => undefined,
+      listening: () => undefined,
+      login: (login, password) => world?.desk.isLogin(login, password) === true,
+      heeded: (login) => world?.desk.heeded(login),
+    },
+  })
+  onTestFinished(() => broker[Symbol.asyncDispose]())
+  const url = `mqtt://127.0.0.1:${broker.port}`
+  world = await openHub(newPlace(), { mqtt: { logins: broker.logins!, url } })
+  return { ...world, broker, brokerUrl: url }
+}
 
 /** A subscription as the API shows it. */
 export type Shown = {
