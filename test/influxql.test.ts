@@ -188,7 +188,7 @@ test.each([
   ['SELECT *::field FROM readings', '*::field and *::tag are not answered'],
   ['SELECT /temp.*/ FROM readings', 'found /, expected a field'],
   ['SELECT temprature FROM readings', 'there is no field "temprature"; did you mean "temperature"?'],
-  ['SELECT latitude FROM readings', 'there is no field "latitude"'],
+  ['SELECT latitude FROM readings', 'there is no field "latitude"; SHOW FIELD KEYS lists them'],
   ['SELECT station FROM readings', 'select at least one quantity'],
   ['SELECT score FROM readings', 'select at least one quantity'],
   ['SELECT time FROM readings', 'select at least one quantity'],

@@ -388,6 +388,8 @@ test('parameters are those of InfluxDB, and one that would be ignored is refused
   )
   for (const [search, error] of [
     [{ epoch: 'd' }, 'epoch takes ns, u, ms, s, m or h'],
+    [{ epoch: '__proto__' }, 'epoch takes ns, u, ms, s, m or h'],
+    [{ epoch: 'constructor' }, 'epoch takes ns, u, ms, s, m or h'],
     [{ chunked: 'true' }, 'answers come whole: leave chunked out'],
     [{ pretty: 'maybe' }, 'pretty takes true or false'],
     [{ chunk_size: '5' }, 'unknown parameter "chunk_size"; there are q, db, rp,'],

@@ -149,6 +149,11 @@ test('without a payment there is a problem with the price, and not one reading',
     ['verify_bundle', { receipt: '0'.repeat(32) }],
   ] as const)
     expect(await wrong.problem(name, asked)).toMatchObject({ type: '/problems/key-invalid', status: 401 })
+  // No header of HTTP can be such, and none is made of it.
+  for (const offer of ['a\nb: c', 'ü€']) {
+    const { isError, texts } = await stranger.call('query_readings', { ...hour, offer })
+    expect([isError, texts[0]]).toEqual([true, expect.stringMatching(/^MCP error -32602: .* at offer$/)])
+  }
   expect(await stranger.problem('quote', { quantity: ['temprature'] })).toMatchObject({
     type: '/problems/invalid-query',
     fields: [{ name: 'quantity', detail: expect.stringContaining('did you mean "temperature"') }],

@@ -170,7 +170,11 @@ const serverOf = ({ version, nowMs, ask, verifyBundle, gate }: McpDoor): McpServ
         ...query,
         limit: z.int().min(1).max(1000).default(usualRows).describe('Most rows in one answer'),
         cursor: text('Goes on where a page ended; keep every other parameter as it was'),
-        offer: z.string().max(4096).optional().describe('The offer of a quote for exactly this query'),
+        offer: z
+          .string()
+          .regex(/^[\w.-]{1,4096}$/)
+          .optional()
+          .describe('The offer of a quote for exactly this query'),
         order: z
           .string()
           .regex(/^[\x21-\x7e]{8,128}$/)

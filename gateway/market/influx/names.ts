@@ -29,7 +29,7 @@ const near = (name: string, names: readonly string[]): string => {
 export const knownField = (name: string): string => {
   if (name === scoreField || fieldCode(name) !== undefined) return name
   throw new InfluxRefusal(
-    `there is no field "${name.slice(0, 64)}"${near(name, [...publicQuantityNames, scoreField])} SHOW FIELD KEYS lists them`,
+    `there is no field "${name.slice(0, 64)}"${near(name, [...publicQuantityNames, scoreField]) || ';'} SHOW FIELD KEYS lists them`,
   )
 }
 

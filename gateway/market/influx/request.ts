@@ -74,7 +74,7 @@ export const readRequest = (address: URLSearchParams, form: URLSearchParams): In
   }
   const { q = '', db = '', rp = '', epoch = '', pretty = '', params = '', p, chunked = '' } = given
   if (q.trim() === '') throw new InfluxRefusal('missing required parameter "q"')
-  const unit = epochs[epoch]
+  const unit = Object.hasOwn(epochs, epoch) ? epochs[epoch] : undefined
   if (unit === undefined)
     throw new InfluxRefusal('epoch takes ns, u, ms, s, m or h; without it times are RFC 3339')
   if (flag('chunked', chunked)) throw new InfluxRefusal('answers come whole: leave chunked out')
