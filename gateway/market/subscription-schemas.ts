@@ -47,7 +47,7 @@ export const newSubscriptionSchema = z
       url: z.string().max(1024).openapi({ description: 'https:// address that takes CloudEvents' }),
       batch: z.int().min(1).max(100).default(100).openapi({
         description:
-          'Readings in one request at most. 1 sends application/cloudevents+json, more application/cloudevents-batch+json',
+          'Readings in one request at most, and no more than were taken before, and one. 1 sends application/cloudevents+json, more application/cloudevents-batch+json',
       }),
       ...selection,
     }),

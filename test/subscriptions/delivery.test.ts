@@ -145,7 +145,20 @@ describe('a webhook', () => {
     await world.emitTogether(5)
     await untilShown(world, buyer.key, id, { delivered: 5 })
     const places = receiver.posts().map((post) => eventsIn(post).map((event) => event.id.split('-')[1]))
-    expect(places).toEqual([['0', '1'], ['2', '3'], ['4']])
+    expect(places).toEqual([['0'], ['1', '2'], ['3', '4']])
+  })
+
+  test('gets no more at once than it has paid before and one: who keeps what he does not acknowledge has little', async () => {
+    const world = await openHub()
+    const receiver = await startReceiver(answering(500))
+    const buyer = await world.signUp(1_000_000n)
+    const { id } = await subscribe(world, buyer.key, { kind: 'webhook', url: receiver.url })
+    await world.emitTogether(20)
+    await untilShown(world, buyer.key, id, { failures: 1 })
+    receiver.reply = willing
+    world.clock.nowMs += 6_000
+    await untilShown(world, buyer.key, id, { delivered: 20 })
+    expect(receiver.posts().map((post) => eventsIn(post).length)).toEqual([1, 1, 2, 4, 8, 5])
   })
 
   test('of the owner of a station costs nothing', async () => {
@@ -166,28 +179,32 @@ describe('a webhook', () => {
 describe('what a receiver answers', () => {
   test('with anything but 2xx is sent again, in order, and paid once', async () => {
     const world = await openHub()
-    const receiver = await startReceiver(answering(500))
+    const receiver = await startReceiver()
     const buyer = await world.signUp(1_000_000n)
     const { id } = await subscribe(world, buyer.key, { kind: 'webhook', url: receiver.url, batch: 2 })
     await world.emit(1)
+    await untilShown(world, buyer.key, id, { delivered: 1 })
+    const left = buyer.credit()
+    receiver.reply = answering(500)
+    await world.emit(1)
     const failing = await untilShown(world, buyer.key, id, { failures: 1, lastError: 'it answered 500' })
-    expect(failing).toMatchObject({ state: 'active', delivered: 0, spentMicroUsd: 0 })
+    expect(failing).toMatchObject({ state: 'active', delivered: 1 })
     expect(failing.nextTry).toBe(new Date(Date.parse(failing.failingSince!) + 5_000).toISOString())
-    expect(buyer.credit()).toBe(1_000_000n)
+    expect(buyer.credit()).toBe(left)
     receiver.reply = answering(302, { location: receiver.url })
     await world.emit(2)
     world.clock.nowMs += 6_000
     await untilShown(world, buyer.key, id, { lastError: 'it answered 302; redirects are not followed' })
     receiver.reply = willing
     world.clock.nowMs += 60_000
-    await untilShown(world, buyer.key, id, { delivered: 3, failures: 0, lastError: null, failingSince: null })
+    await untilShown(world, buyer.key, id, { delivered: 4, failures: 0, lastError: null, failingSince: null })
     const ids = receiver.posts().map((post) => eventsIn(post).map((event) => event.data.proof.seq))
-    expect(ids).toEqual([[1], [1, 2], [1, 2], [3]])
+    expect(ids).toEqual([[1], [2], [2, 3], [2, 3], [4]])
     // A message that is sent again is the same message; another one is another.
     const messages = receiver.posts().map(({ headers }) => headers['webhook-id'])
-    expect(new Set(messages).size).toBe(3)
-    expect(messages[1]).toBe(messages[2])
-    expect(buyer.credit()).toBe(1_000_000n - base - 3n * rowPrice)
+    expect(new Set(messages).size).toBe(4)
+    expect(messages[2]).toBe(messages[3])
+    expect(buyer.credit()).toBe(1_000_000n - base - 4n * rowPrice)
   })
 
   test('by hanging up or by silence is the same', async () => {

@@ -142,11 +142,13 @@ export const openDeliveries = (deps: DeliveryDeps) => {
       const subscription = book.find(id)
       if (subscription?.state !== 'active') return 'stopped'
       if (subscription.nextTryMs > nowMs()) return 'later'
-      const { batch, next: kept } = subscription
+      const { batch, delivered, next: kept } = subscription
+      // Who takes without saying so gets no more for nothing than he has paid before.
+      const most = Math.min(batch, delivered + 1)
       const at = searched.get(id) ?? 0
       const from = at > kept.index ? { index: at, place: 0 } : kept
       const selection = JSON.parse(subscription.selection) as Selection
-      const { rows, next, skipped } = await gather(deps, selection, from, batch, nowMs() - keptMs)
+      const { rows, next, skipped } = await gather(deps, selection, from, most, nowMs() - keptMs)
       if (rows.length === 0) {
         const hasMoved = next.index > from.index
         if (skipped !== undefined || next.index - kept.index >= keptEvery) book.move(id, next.index, skipped)
