@@ -431,6 +431,29 @@ describe('the client: a rude world', () => {
     await expect(endless.status()).rejects.toThrow('more than 4194304 bytes')
   })
 
+  test('pages that come to more than a sale can be are not all read', async () => {
+    const { open } = await openShop(many)
+    const piece = new Uint8Array(4 << 20)
+    let pages = 0
+    const hub = open({ maxMicroUsd: 1_000_000n }, async (request, next) => {
+      const cursor = /&cursor=[^&]*/.exec(request.url)
+      if (cursor === null) return next(request)
+      // Each of them is small enough, and each has another one behind it.
+      let pieces = 15
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => (pieces-- > 0 ? controller.enqueue(piece) : controller.close()),
+      })
+      const link = `<${request.url.replace(cursor[0], `&cursor=${++pages}`)}>; rel="next"`
+      return new Response(body, { headers: { link } })
+    })
+    const bought = await (await hub.quote(hourOfB)).download('ndjson')
+    const read = async () => {
+      for await (const _ of bought.bodies()) if (pages > 20) expect.fail('it reads on')
+    }
+    await expect(read()).rejects.toThrow('the hub gives more than 268435456 bytes')
+    expect(pages).toBe(5)
+  })
+
   test('whoever asked can stop waiting', async () => {
     const { open } = await openShop()
     const stop = new AbortController()

@@ -81,6 +81,9 @@ export const bundleOf = async (
 // One sale has 100,000 rows at most, so this is far above any honest one.
 const mostPages = 1000
 
+// Nor are 100,000 rows as many bytes, in whatever format.
+const mostSaleBytes = 4 * mostPageBytes
+
 /** The pages of a query whose first one is there. Only the first costs: a price on a later one is no honest hub's. */
 async function* bodiesFrom(
   { ask, mayPayByItself }: Counter,
@@ -89,7 +92,10 @@ async function* bodiesFrom(
   signal: AbortSignal | undefined,
 ) {
   let answer = first
+  let bytes = 0
   for (let count = 1; ; count++) {
+    bytes += answer.body.length
+    if (bytes > mostSaleBytes) throw new HubDistrusted(`the hub gives more than ${mostSaleBytes} bytes`)
     yield answer.body
     const next = linked(answer, 'cursor')
     if (next === undefined) return
