@@ -67,10 +67,13 @@ export type NewSubscription = Pick<
 
 export type Created =
   | { readonly ok: true; readonly subscription: Subscription; readonly again: boolean }
-  | { readonly ok: false; readonly reason: 'conflict' | 'full' }
+  | { readonly ok: false; readonly reason: 'conflict' | 'full' | 'crowded' }
 
 /** Subscriptions of one account, whatever their state. */
 export const maxSubscriptions = 20
+
+/** Subscriptions of all accounts: each is looked at when there is something new, and accounts cost nothing. */
+const maxInAll = 5000
 
 const schema = `
   CREATE TABLE IF NOT EXISTS subscription (
@@ -139,8 +142,8 @@ const asSubscription = (row: Record<string, SQLOutputValue>): Subscription => ({
   lastError: row.last_error as string | null,
 })
 
-/** The subscriptions in the database of the sales. */
-export const openSubscriptions = (database: DatabaseSync) => {
+/** The subscriptions in the database of the sales, so many in all. */
+export const openSubscriptions = (database: DatabaseSync, mostInAll: number = maxInAll) => {
   database.exec(schema)
   const insert = database.prepare(`
     INSERT INTO subscription (id, request, asked, customer, api_key, kind, selection, url, batch, per_minute, secret,
@@ -148,6 +151,7 @@ export const openSubscriptions = (database: DatabaseSync) => {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, ?)`)
   const byRequest = database.prepare('SELECT * FROM subscription WHERE request = ?')
   const countOf = database.prepare('SELECT count(*) AS count FROM subscription WHERE customer = ?')
+  const countAll = database.prepare('SELECT count(*) AS count FROM subscription')
   const ofCustomer = database.prepare('SELECT * FROM subscription WHERE customer = ? ORDER BY created_ms, id')
   const byId = database.prepare('SELECT * FROM subscription WHERE id = ?')
   const active = database.prepare(
@@ -196,6 +200,7 @@ export const openSubscriptions = (database: DatabaseSync) => {
             : { ok: false, reason: 'conflict' }
         if (Number(countOf.get(wanted.customer)!.count) >= maxSubscriptions)
           return { ok: false, reason: 'full' }
+        if (Number(countAll.get()!.count) >= mostInAll) return { ok: false, reason: 'crowded' }
         const { id, request, asked, customer, apiKey, kind, selection, url, batch, perMinute } = wanted
         const { secret, createdMs, next } = wanted
         insert.run(

@@ -178,6 +178,8 @@ export const openSubscriptionDesk = (deps: SubscriptionsDeps) => {
       })
       if (!made.ok && made.reason === 'full')
         return fault('too-many-subscriptions', 'this account has as many as it may')
+      if (!made.ok && made.reason === 'crowded')
+        return fault('busy', 'this hub has as many subscriptions as it can serve', { retryAfterS: 3600 })
       if (!made.ok) return fault('idempotency-conflict', 'it was used for another subscription before')
       if (made.again) return again(made.subscription)
       courier.changed(made.subscription.id)
