@@ -411,6 +411,14 @@ describe('groundtruth verify --answer', () => {
     })
   })
 
+  test('shows nothing of an answer that a terminal would obey', async () => {
+    const lie = forms.NDJSON.replace('"bme280"', JSON.stringify('\u001b[2J\rVERIFIED'))
+    const { code, text } = await run(await sold(utf8(lie)), lie)
+    expect(code).toBe(1)
+    expect(text).toContain('says sensor  [2J VERIFIED, which its station did not sign')
+    expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
+  })
+
   test('ends with 66 without the file', async () => {
     const { code, text } = await run(await sold(utf8(inJson)), undefined)
     expect(code).toBe(66)

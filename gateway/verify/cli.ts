@@ -33,13 +33,17 @@ const maxDetails = 20
 // 100,000 rows, as many as one sale has, are some 50 MB of JSON.
 const maxAnswerBytes = 256 << 20
 
+/** Words that may have in them what a hub wrote: without what a terminal would obey. */
+const shown = (text: string): string => text.replaceAll(/\p{C}+/gu, ' ')
+
 const stepLines = ({ name, state, text, details = [] }: Step): string => {
   const indent = ' '.repeat(width + 6)
   const more = details.length - maxDetails
   const lines = [...details.slice(0, maxDetails), ...(more > 0 ? [`and ${more} more`] : [])]
-  return [`${marks[state]} ${name.padEnd(width)}  ${text}`, ...lines.map((line) => `${indent}${line}`)].join(
-    '\n',
-  )
+  return [
+    `${marks[state]} ${name.padEnd(width)}  ${shown(text)}`,
+    ...lines.map((line) => `${indent}${shown(line)}`),
+  ].join('\n')
 }
 
 /** The last line: what a reader should take home. */
@@ -50,7 +54,7 @@ const verdict = (
   rpc: string | undefined,
 ): string => {
   const failure = report.failure ?? (answer?.state === 'failed' ? answer : undefined) ?? onChain?.failure
-  if (failure) return `FAILED: ${failure.text}.`
+  if (failure) return `FAILED: ${shown(failure.text)}.`
   const proven = `${counted(report.readings.length, 'reading')} proven, from the sensor's station to the root`
   const where = rpc === undefined ? '' : ' on the chain'
   const unsure = answer?.state === 'warned' ? ' Of the answer not everything is proven: see "answer".' : ''
