@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import type { Delivery } from '../sales/bodies.ts'
 import type { CardBook, CardRail } from '../sales/cards.ts'
-import type { ApiKey, NewKey, Scope } from '../sales/keys.ts'
+import type { ApiKey, NewKey } from '../sales/keys.ts'
 import type { MicroUsd } from '../sales/money.ts'
 import type { Order } from '../sales/orders.ts'
 import type { Price, PricedRow, Tally } from '../sales/price.ts'
@@ -11,12 +11,13 @@ import type { Payer, Sale } from '../sales/sale.ts'
 import type { Sales } from '../sales/sales.ts'
 import type { Measured, SlaPromises } from '../sales/sla.ts'
 import { entityTag, isNotModified } from './api.ts'
+import { openCallers } from './callers.ts'
 import { idempotencyKeyIn } from './idempotency-key.ts'
 import { type Fault, fault, type PaymentDue, Problem } from './problem.ts'
 import type { CompletenessDeps } from './sla.ts'
 import { tabsOf } from './tab.ts'
 import { timeText } from './time.ts'
-import { budgetFault, creditFault, due as dueOf, keyFault, noKey } from './unpaid.ts'
+import { budgetFault, creditFault, due as dueOf } from './unpaid.ts'
 
 /** A card service and the book of its payments. */
 export type Cards = { readonly rail: CardRail; readonly book: CardBook }
@@ -80,31 +81,6 @@ export type Priced = {
   readonly tag?: Iterable<string>
 }
 
-// Of a text that is no key, no more than this is looked at.
-const maxAuthorization = 512
-
-const bearer = /^Bearer +(\S+)$/i
-const token = /^Token +(?:[^ :]*:)?(\S+)$/i
-const basic = /^Basic +([A-Za-z0-9+/=]+)$/i
-
-/** Notes a key that a request has in a place of its own, such as a parameter; it goes before those in headers. */
-export const setKey = (c: Context, text: string): void => c.set('key', text.slice(0, maxAuthorization))
-
-/**
- * The key in a request: as bearer token (RFC 6750), as password of Basic (RFC 7617), as InfluxDB's "Token user:password",
- * or in X-API-Key.
- */
-const keyIn = (c: Context): string | undefined => {
-  const set: string | undefined = c.get('key')
-  if (set !== undefined) return set
-  const authorization = c.req.header('authorization')?.slice(0, maxAuthorization)
-  const alone = (bearer.exec(authorization ?? '') ?? token.exec(authorization ?? ''))?.[1]
-  if (alone !== undefined) return alone
-  const pair = basic.exec(authorization ?? '')?.[1]
-  if (pair !== undefined) return Buffer.from(pair, 'base64').toString('utf8').split(':').slice(1).join(':')
-  return authorization ?? c.req.header('x-api-key')?.slice(0, maxAuthorization)
-}
-
 const chunkBytes = 64 * 1024
 
 const exposed = (amount: MicroUsd): string => `${amount}`
@@ -112,57 +88,8 @@ const exposed = (amount: MicroUsd): string => `${amount}`
 /** The till of an API. */
 export const openTill = (parts: TillParts) => {
   const { sales, usdText, saleHash, newSaleId, nowMs, rail, publicUrl, tagSecret } = parts
-
-  /** Whose request this is; undefined without a key. A key that does not count is a problem. */
-  const keyOf = (c: Context): ApiKey | undefined => {
-    const text = keyIn(c)
-    if (text === undefined) return undefined
-    const found = sales.keys.find(text, nowMs())
-    if (!found.ok) throw new Problem(keyFault(found.reason))
-    return found.key
-  }
-
-  /** The id of the key of a request; undefined without one that counts. */
-  const keyIdOf = (c: Context): string | undefined => {
-    const text = keyIn(c)
-    const found = text === undefined ? undefined : sales.keys.find(text, nowMs())
-    return found?.ok ? found.key.id : undefined
-  }
-
-  /** The same key, where there is one; one that may not do that is a problem. */
-  const allowed = (key: ApiKey | undefined, scope: Scope): ApiKey | undefined => {
-    if (key !== undefined && !key.scopes.includes(scope))
-      throw new Problem(fault('key-scope', `this needs a key with scope "${scope}"`))
-    return key
-  }
-
-  const withScope = (c: Context, scope: Scope): ApiKey => {
-    const key = allowed(keyOf(c), scope)
-    if (key === undefined) throw new Problem(noKey('this needs an API key'))
-    return key
-  }
-
-  /**
-   * A sale for whoever may see it: a key of its account or, where it was paid without a key, whoever knows its id, which
-   * nobody but its buyer was ever told.
-   */
-  const seen = (key: ApiKey | undefined, id: string): Sale | undefined =>
-    (key && sales.sale(key.customer, id)) ?? sales.keyless(id)
-
-  /** The same; throws what is told to who may not see it. */
-  const saleFor = (c: Context, id: string): Sale => {
-    const key = allowed(keyOf(c), 'read')
-    const found = seen(key, id)
-    if (found !== undefined) return found
-    if (key === undefined) throw new Problem(noKey('this needs the API key that paid'))
-    throw new Problem(fault('not-found', `this account has no receipt ${id}`))
-  }
-
-  /** The sale that a cursor names, where whoever asks may see it and its money was not given back. */
-  const saleInForce = (c: Context, id: string): Sale | undefined => {
-    const found = seen(allowed(keyOf(c), 'read'), id)
-    return found?.state === 'refunded' ? undefined : found
-  }
+  const callers = openCallers(sales, nowMs)
+  const { keyOf, allowed, saleInForce } = callers
 
   const due = (
     amount: MicroUsd,
@@ -306,13 +233,8 @@ export const openTill = (parts: TillParts) => {
 
   return {
     ...parts,
-    keyOf,
-    keyIdOf,
-    allowed,
+    ...callers,
     offerIn,
-    withScope,
-    saleFor,
-    saleInForce,
     due,
     collect,
     balanceOf,

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { type Api, baseOf, type MarketDeps, okJson, orFail } from '../api.ts'
+import { setKey } from '../callers.ts'
 import type { Gate } from '../gate.ts'
 import { headers, soldHeaders } from '../headers.ts'
 import { influxProblem } from '../influx/fault.ts'
@@ -20,7 +21,6 @@ import { InfluxRefusal } from '../influx/token.ts'
 import { maxRows } from '../parameters.ts'
 import { type Fault, fault, orProblem, Problem, problemSlugs } from '../problem.ts'
 import { run, runLatest } from '../query.ts'
-import { setKey } from '../till.ts'
 
 /** Everything below this address is answered in InfluxDB's words. */
 export const influxRoot = '/influx/'
