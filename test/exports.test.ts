@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type NewExport, openExportBook } from '#gateway/market/exports/book.ts'
+import { percentOf } from '#gateway/market/exports/worker.ts'
 import { formats } from '#gateway/market/formats/all.ts'
 import { toHex } from '#gateway/reading/bytes.ts'
 import { verifySale } from '#gateway/reading/sale.ts'
@@ -395,4 +396,11 @@ describe('what goes wrong', () => {
     expect([held(), buyer.credit()]).toEqual([0n, 10_000n])
     expect((await buyer.bought(query)).shown.rows).toBe(60)
   })
+})
+
+test('how far an export is stays between nothing and nearly all, also where an interval begins before its span', () => {
+  const span = { fromMs: 1000, toMs: 2000 }
+  expect([400, 1000, 1255, 1999, 3000].map((reachedMs) => percentOf(reachedMs, span))).toEqual([
+    0, 0, 25, 99, 99,
+  ])
 })

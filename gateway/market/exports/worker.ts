@@ -1,7 +1,9 @@
 /** Works on orders for exports, one after the other: writes the file, takes its price, and removes it when it is old. */
+
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex } from '../../reading/bytes.ts'
+import type { Selection } from '../../store/store.ts'
 import { formats } from '../formats/all.ts'
 import { queryText } from '../query.ts'
 import { scopeText, scoredOf } from '../scope.ts'
@@ -11,6 +13,10 @@ import { pathOf, Unmakeable, writeExport } from './write.ts'
 
 /** How far an export is that is being written; percent of its span. */
 export type Progress = { readonly rows: number; readonly percent: number }
+
+/** Percent of a span that is written, 0 to 99. An interval that the span begins in reaches to before its beginning. */
+export const percentOf = (reachedMs: number, { fromMs, toMs }: Pick<Selection, 'fromMs' | 'toMs'>): number =>
+  Math.min(99, Math.max(0, Math.floor((100 * (reachedMs - fromMs)) / (toMs - fromMs))))
 
 // A share of the price goes to each station, and a receipt holds so many.
 export const mostStations = 10_000
@@ -113,7 +119,7 @@ export const openWorker = (deps: WorkerDeps) => {
           if (isBound && tally.totalWith([]) > mostMicroUsd + (mostMicroUsd * givenPermille) / 1000n)
             throw new Unmakeable('much more has come in since it was ordered; order it again')
           done.rows += rows.length
-          done.percent = Math.min(99, Math.floor((100 * (reachedMs - fromMs)) / (toMs - fromMs)))
+          done.percent = percentOf(reachedMs, { fromMs, toMs })
         },
       },
       signal,
