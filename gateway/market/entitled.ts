@@ -3,7 +3,7 @@
  * made of very many, or lie far apart, would hand out all that is in between for next to nothing.
  */
 import type { ScoredSelection, Store } from '../store/store.ts'
-import { countValues } from './intervals.ts'
+import { countValues, maxScoredValues } from './intervals.ts'
 
 // A late backlog may have come in since, and a small purchase is shown with its neighbours in any case.
 const mostPerSold = 2
@@ -23,6 +23,7 @@ export const isSold = async (
   return (
     minScore !== undefined &&
     inAll !== undefined &&
+    inAll <= maxScoredValues &&
     isWithin(await countValues({ ...selection, minScore }, store))
   )
 }

@@ -7,8 +7,8 @@ import { type BucketRow, bucketRows } from './row.ts'
 // Buckets that one answer reads at most; a row holds as many as a sensor has quantities.
 const maxBuckets = 20_000
 
-// Where scores count there are no sums kept before: half a second of work on a core.
-const maxScoredValues = 5_000_000
+/** Values that are looked at one by one at most. Where scores count no sums are kept: half a second of work on a core. */
+export const maxScoredValues = 5_000_000
 
 // Longer than any span: few buckets say how many values there are.
 const wholeSpanMs = 400 * 86_400_000
@@ -41,17 +41,14 @@ const isPublic = (code: number): boolean => {
   return quantity !== undefined && quantity.private !== true
 }
 
-/** How many values a selection holds; undefined for more than can be counted at once. */
+/**
+ * How many values a selection holds; undefined for more than can be counted at once. With `minScore` each is looked at:
+ * ask first how many there are without.
+ */
 export const countValues = async (
   selection: ScoredSelection,
   store: Pick<Store, 'rollup'>,
 ): Promise<number | undefined> => {
-  const { minScore } = selection
-  if (minScore !== undefined) {
-    const { minScore: _, ...unscored } = selection
-    const inAll = await countValues(unscored, store)
-    if (inAll === undefined || inAll > maxScoredValues) return undefined
-  }
   const counted = await store.rollup(selection, wholeSpanMs, 'count', maxBuckets)
   if (counted.length >= maxBuckets) return undefined
   return counted.reduce((sum, { quantity, count }) => (isPublic(quantity) ? sum + count : sum), 0)

@@ -1,5 +1,6 @@
 /** What a SELECT reads: pages of the query core, with its plans and its limits. */
 import type { Order, RollupFunction, SensorSummary } from '../../store/store.ts'
+import { maxStations } from '../area.ts'
 import { maxRows } from '../parameters.ts'
 import type { Fault } from '../problem.ts'
 import { type Answer, nextPlan, type Plan, planReadings } from '../query.ts'
@@ -33,13 +34,10 @@ const refusal = ({ detail }: Fault): InfluxRefusal =>
       .replaceAll('"to"', 'the end'),
   )
 
-/** Stations that are looked up at once; beyond them everything is read, and what is not meant is left out. */
-export const mostStations = 100
-
-/** The stations of sensors; undefined where they are too many to be named. */
+/** The stations of sensors; undefined where they are too many to be named: then all are read, and what is not meant left out. */
 export const stationsOf = (sensors: readonly SensorSummary[]): readonly string[] | undefined => {
   const stations = [...new Set(sensors.map(({ station }) => station))].sort()
-  return stations.length > mostStations ? undefined : stations
+  return stations.length > maxStations ? undefined : stations
 }
 
 const only = (names: Iterable<string>): string | undefined => {

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { type Api, baseOf, type MarketDeps, okJson, orFail } from '../api.ts'
+import { maxStations } from '../area.ts'
 import { setKey } from '../callers.ts'
 import type { Gate } from '../gate.ts'
 import { headers, soldHeaders } from '../headers.ts'
@@ -13,7 +14,7 @@ import {
   resolvedText,
   sharedText,
 } from '../influx/influx.ts'
-import { mostStations, stationsOf } from '../influx/pages.ts'
+import { stationsOf } from '../influx/pages.ts'
 import { type InfluxRequest, readRequest } from '../influx/request.ts'
 import type { Box } from '../influx/rows.ts'
 import { openSensors } from '../influx/sensors.ts'
@@ -21,6 +22,7 @@ import { InfluxRefusal } from '../influx/token.ts'
 import { maxRows } from '../parameters.ts'
 import { type Fault, fault, orProblem, Problem, problemSlugs } from '../problem.ts'
 import { run, runLatest } from '../query.ts'
+import { scopeText } from '../scope.ts'
 
 /** Everything below this address is answered in InfluxDB's words. */
 export const influxRoot = '/influx/'
@@ -112,8 +114,8 @@ const refusedIn = <T>(work: () => T): T => {
 }
 
 /** What a bundle of a box asks for: nothing where there is none, or of more stations than one can have. */
-const scopeText = (box: Box | undefined): string =>
-  JSON.stringify(box !== undefined && box.stations.length <= mostStations ? box : null)
+const provable = (box: Box | undefined): Box | null =>
+  box !== undefined && box.stations.length <= maxStations ? box : null
 
 /** What InfluxDB's clients are told of the version: the language they may speak, and who answers. */
 const versionText = (version: string): string => `1.8-groundtruth-${version}`
@@ -138,7 +140,7 @@ export const noteInfluxKey = async (c: Context, next: () => Promise<void>): Prom
 
 /** Adds the routes. */
 export const addInflux = (app: Api, deps: MarketDeps, gate: Gate): void => {
-  const { store, anchors, nowMs, version, till } = deps
+  const { store, evidence, anchors, nowMs, version, till } = deps
   const sources = { store, anchors }
   const sensors = openSensors(store, nowMs)
 
@@ -212,7 +214,7 @@ export const addInflux = (app: Api, deps: MarketDeps, gate: Gate): void => {
       return {
         price: till.priceOf(priced, own),
         delivery: { contentType: 'application/json', body: new Uint8Array(Buffer.from(body)) },
-        scope: scopeText(box),
+        scope: scopeText(provable(box), evidence),
       }
     })
   }

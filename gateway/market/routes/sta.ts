@@ -7,6 +7,7 @@ import { maxStations } from '../area.ts'
 import type { Gate } from '../gate.ts'
 import { headers, soldHeaders } from '../headers.ts'
 import { Problem } from '../problem.ts'
+import { scopeText } from '../scope.ts'
 import { answerTo, type Made, mostEntities, type Office } from '../sta/answer.ts'
 import { openCatalogue } from '../sta/catalogue.ts'
 import { openWork } from '../sta/evaluate.ts'
@@ -186,7 +187,7 @@ export const addSta = (app: Api, deps: MarketDeps, gate: Gate): void => {
         return {
           price: till.priceOf(office.desk.sold.values(), own),
           delivery: { contentType, body: new Uint8Array(Buffer.from(text)) },
-          scope: JSON.stringify(scopeOf(office.desk)),
+          scope: scopeText(scopeOf(office.desk), evidence),
         }
       },
     )
